@@ -1,0 +1,22 @@
+"""chalkgrad's engine: scalar reverse-mode automatic differentiation, open at every step."""
+
+from engine.functions import (
+    cos,
+    dot,
+    exp,
+    log,
+    log10,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    step,
+    tan,
+    tanh,
+    total,
+)
+from engine.value import DomainError, Value, label_all
+from engine.walk import Backprop, Contribution, Step

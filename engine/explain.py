@@ -1,0 +1,387 @@
+"""Steps, lines and derivations in words: the rows of the table, read by symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.graph import backward_order, consumers, derivatives_by_parent, names, shorten
+from engine.ops import CONSTANT, Primitive
+from engine.value import Value
+
+SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of text holds together
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+LONGEST = 160  # characters of a formula that is still read
+MOST_LINES = 12  # contributions or steps that are still read; the rest is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A formula as text, `coefficient · text`; no text stands for the number alone.
+
+    Symbols take part in arithmetic and in every row of the table, so a partial applied to them writes itself.
+    """
+
+    text: str
+    binding: int = ATOM
+    coefficient: float = 1.0
+
+    def __str__(self) -> str:
+        return self._signed()[0]
+
+    def _signed(self) -> tuple[str, int]:
+        """The text with its coefficient, and how tightly that holds."""
+        if not self.text:
+            return number(self.coefficient), ATOM if self.coefficient >= 0.0 else SUM
+        if self.coefficient == 1.0:
+            return self.text, self.binding
+        inner = self.text if self.binding >= PRODUCT else f"({self.text})"
+        if self.coefficient == -1.0:
+            return f"−{inner}", SUM
+        return f"{number(self.coefficient)}·{inner}", PRODUCT if self.coefficient >= 0.0 else SUM
+
+    def within(self, binding: int) -> str:
+        """The text, in parentheses where it holds less tightly than `binding`."""
+        text, own = self._signed()
+        return text if own >= binding else f"({text})"
+
+    def __add__(self, other: Any) -> Symbol:
+        other = symbol(other)
+        if not (self.text or other.text):
+            return symbol(self.coefficient + other.coefficient)
+        if _is_zero(other):
+            return self
+        if _is_zero(self):
+            return other
+        if other.coefficient < 0.0:
+            return Symbol(f"{self} − {(-other).within(PRODUCT)}", SUM)
+        return Symbol(f"{self} + {other.within(PRODUCT) if str(other).startswith('−') else other}", SUM)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return symbol(other) + self
+
+    def __neg__(self) -> Symbol:
+        return Symbol(self.text, self.binding, -self.coefficient)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self + -symbol(other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return symbol(other) + -self
+
+    def __mul__(self, other: Any) -> Symbol:
+        other = symbol(other)
+        coefficient = self.coefficient * other.coefficient
+        if coefficient == 0.0 or not (self.text and other.text):
+            kept = self if self.text else other
+            return Symbol(kept.text if coefficient else "", kept.binding, coefficient)
+        return Symbol(f"{_factor(self)}·{_factor(other)}", PRODUCT, coefficient)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return symbol(other) * self
+
+    def __truediv__(self, other: Any) -> Symbol:
+        other = symbol(other)
+        if other.text == "" and other.coefficient == 1.0:
+            return self
+        numerator = Symbol(self.text, self.binding) if self.text else symbol(abs(self.coefficient))
+        sign = self.coefficient if self.text else 1.0 if self.coefficient >= 0.0 else -1.0
+        return Symbol(f"{numerator.within(PRODUCT)}/{other.within(POWER)}", PRODUCT, sign)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return symbol(other) / self
+
+    def __pow__(self, other: Any) -> Symbol:
+        other = symbol(other)
+        if not other.text and other.coefficient in (0.0, 1.0):
+            return self if other.coefficient else symbol(1.0)
+        if not other.text and other.coefficient == int(other.coefficient) and abs(other.coefficient) < 1000:
+            return Symbol(f"{self.within(ATOM)}{str(int(other.coefficient)).translate(SUPERSCRIPTS)}", POWER)
+        return Symbol(f"{self.within(ATOM)}^{other.within(ATOM)}", POWER)
+
+    def __rpow__(self, other: Any) -> Symbol:
+        return symbol(other) ** self
+
+    @staticmethod
+    def __primitive__(row: Primitive, operands: tuple[Any, ...]) -> Symbol:
+        operands = tuple([symbol(operand) for operand in operands])
+        if row.notation is not None:
+            return symbol(row.notation(*operands))
+        if row.name == "abs":
+            return Symbol(f"|{operands[0]}|")
+        if row.name.startswith("if "):
+            x, y, chosen, other = operands
+            return Symbol(f"({chosen} if {x} {row.name[3:]} {y} else {other})")
+        shown = {"sigmoid": "σ", "maximum": "max", "minimum": "min"}.get(row.name, row.name)
+        return Symbol(f"{shown}({', '.join(map(str, operands))})")
+
+
+def _factor(written: Symbol) -> str:
+    return written.text if written.binding >= PRODUCT else f"({written.text})"
+
+
+def _is_zero(written: Symbol) -> bool:
+    return not written.text and written.coefficient == 0.0
+
+
+def symbol(operand: Any) -> Symbol:
+    """`operand` itself if it is a symbol, else the symbol of a number."""
+    return operand if isinstance(operand, Symbol) else Symbol("", ATOM, float(operand))
+
+
+def number(x: float, digits: int = 6) -> str:
+    """`x` to `digits` significant digits, as people write it: with a true minus sign."""
+    return f"{x:.{digits}g}".replace("-", "−")
+
+
+def _signed_sum(terms: Sequence[float], digits: int) -> str:
+    text = number(terms[0], digits)
+    for term in terms[1:]:
+        text += f" {'−' if term < 0.0 else '+'} {number(abs(term), digits)}"
+    return text
+
+
+def one_line(text: str) -> str:
+    """`text` as it is safe to print: control and direction characters become visible codes, on one line."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+class Words:
+    """The names and formulas of one graph."""
+
+    def __init__(self, loss: Value, *, digits: int = 6) -> None:
+        self.loss = loss
+        self.digits = digits
+        self.order = backward_order(loss)
+        self.names = {node: one_line(shorten(name)) for node, name in names(loss).items()}
+        self._feeds: dict[Value, list[tuple[Value, float]]] | None = None
+        self._written: dict[Value, Symbol] | None = None
+        self._numeric: dict[Value, Symbol] | None = None
+
+    @property
+    def feeds(self) -> dict[Value, list[tuple[Value, float]]]:
+        """For each node its consumers and their derivatives, in backward order."""
+        if self._feeds is None:
+            self._feeds = consumers(self.order)
+        return self._feeds
+
+    def number(self, x: float) -> str:
+        """`x` to the digits of these words."""
+        return number(x, self.digits)
+
+    def symbol(self, node: Value) -> Symbol:
+        """The node by its name; a constant by its number."""
+        return Symbol("", ATOM, node.data) if node._row is CONSTANT else Symbol(self.names[node])
+
+    def _expressions(self, *, numeric: bool) -> dict[Value, Symbol]:
+        """Each node as its consumers write it: by name, or by formula where it has no label."""
+        written: dict[Value, Symbol] = {}
+        for node in self.names:
+            if node._row is CONSTANT:
+                written[node] = Symbol("", ATOM, node.data)
+                continue
+            text = self.number(node.data) if numeric else self.names[node]
+            written[node] = Symbol(text, ATOM if node.data >= 0.0 or not numeric else SUM)
+            if node.op and not node.label:
+                formula = self._formula(node, written)
+                if formula is not None:
+                    written[node] = formula
+        return written
+
+    def _formula(self, node: Value, written: Mapping[Value, Symbol]) -> Symbol | None:
+        if len(node.parents) > 2 * MOST_LINES:
+            return None
+        operands = [written[parent] for parent in node.parents]
+        if sum(len(operand.text) for operand in operands) > LONGEST:
+            return None
+        return symbol(node._row(*operands))
+
+    def all_written(self) -> tuple[dict[Value, Symbol], dict[Value, Symbol]]:
+        """Every node as its consumers write it: in names, and in numbers."""
+        if self._written is None or self._numeric is None:
+            self._written = self._expressions(numeric=False)
+            self._numeric = self._expressions(numeric=True)
+        return self._written, self._numeric
+
+    def formula(self, node: Value, *, numeric: bool = False) -> str:
+        """What the node computes, as `σ(net_h1)`; with `numeric`, the numbers in place of the names."""
+        formula = self._formula(node, self.all_written()[numeric])
+        if formula is None:  # too long when written out: by the names of its operands
+            formula = self._formula(node, {parent: self.symbol(parent) for parent in node.parents})
+        if formula is not None:
+            return str(formula)
+        first = ", ".join(self.names[parent] for parent in node.parents[:3])
+        return f"{node.op}({first}, … {len(node.parents)} operands)"
+
+    def forward_line(self, node: Value) -> str:
+        """`a = σ(z) = σ(0.25) = 0.562177`."""
+        if not node.op:
+            return f"{self.names[node]} = {self.number(node.data)}"
+        symbolic, numeric, result = self.formula(node), self.formula(node, numeric=True), self.number(node.data)
+        middle = "" if numeric in (symbolic, result) or "…" in numeric else f" = {numeric}"
+        return f"{self.names[node]} = {symbolic}{middle} = {result}"
+
+    def own_formula(self, node: Value) -> tuple[str, str]:
+        """The node's formula over the names of its parents, and what those without a label stand for."""
+        by_name = {parent: self.symbol(parent) for parent in node.parents}
+        formula = self._formula(node, by_name)
+        unlabelled = [p for p in dict.fromkeys(node.parents) if p.op and not p.label][:2]
+        where = ", ".join(f"{self.names[p]} = {self.formula(p)}" for p in unlabelled)
+        return (self.formula(node) if formula is None else str(formula)), where
+
+    def local_derivatives(self, node: Value, written: Mapping[Value, Symbol] | None = None) -> list[Symbol]:
+        """∂node/∂parent for each parent, in its textbook form over the names, or over what is `written` for them."""
+        if node._row.name.startswith("if "):  # a test decides on numbers, so the branch is the one that was taken
+            return [symbol(derivative) for derivative in node.local_derivatives]
+        operands = tuple([written[p] if written else self.symbol(p) for p in node.parents])
+        out = self.symbol(node) if node.label or not written else written[node]
+        return [symbol(d) for d in node._row.derivatives(out, operands, textbook=True)]
+
+    def received(self, node: Value) -> list[float]:
+        """What each consumer sends to the node, once its own gradient is complete."""
+        return [derivative * consumer.grad for consumer, derivative in self.feeds.get(node, [])]
+
+    def gradient_of(self, node: Value) -> str:
+        """`∂E/∂w`, of the loss by its name."""
+        return f"∂{self.names[self.loss]}/∂{self.names[node]}"
+
+
+class Contribution(Protocol):
+    """What the words need of a walk's contribution."""
+
+    @property
+    def parent(self) -> Value: ...  # noqa: D102
+    @property
+    def local_derivative(self) -> float: ...  # noqa: D102
+    @property
+    def amount(self) -> float: ...  # noqa: D102
+    @property
+    def before(self) -> float: ...  # noqa: D102
+    @property
+    def after(self) -> float: ...  # noqa: D102
+
+
+@dataclass
+class _Rows:
+    """Lines that align at their sign."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, left: str, sign: str, right: str) -> None:
+        self.rows.append((left, sign, right))
+
+    def __str__(self) -> str:
+        wide = max((len(left) for left, _, _ in self.rows), default=0)
+        return "\n".join(f"  {left:<{wide}} {sign:>2} {right}" for left, sign, right in self.rows)
+
+
+def step_in_words(
+    words: Words, index: int, node: Value, grad: float, received: Sequence[float], contributions: Sequence[Contribution]
+) -> str:
+    """One step of the walk: what the node has received, and the chain rule at each of its parents."""
+    formula, where = words.own_formula(node)
+    head = f"step {index} of {len(words.order)} · {words.names[node]} = {formula}"
+    lines = _Rows()
+    value = words.number(grad)
+    if node is words.loss:
+        value += "  (the loss by itself)"
+    elif len(received) > 1:
+        more = f" and {len(received) - MOST_LINES} more" if len(received) > MOST_LINES else ""
+        value += f"  (sum of {len(received)} paths: {_signed_sum(received[:MOST_LINES], words.digits)}{more})"
+    lines.add(words.gradient_of(node), "=", value)
+    symbols = [s for p, s in zip(node.parents, words.local_derivatives(node), strict=True) if p._row is not CONSTANT]
+    for one, local in list(zip(contributions, symbols, strict=True))[:MOST_LINES]:
+        derivative = f"∂{words.names[node]}/∂{words.names[one.parent]}"
+        text, figure = str(local), words.number(one.local_derivative)
+        lines.add(derivative, "=", figure if text == figure else f"{text} = {figure}")
+        factor = figure if one.local_derivative >= 0.0 else f"({figure})"
+        total = f"  ({words.number(one.before)} before, {words.number(one.after)} now)" if one.before else ""
+        product = f"{words.number(grad)} × {factor} = {words.number(one.amount)}{total}"
+        lines.add(words.gradient_of(one.parent), "+=", product)
+    more = len(contributions) - MOST_LINES
+    return (
+        head
+        + (f"   where {where}" if where else "")
+        + f"\n{lines}"
+        + (f"\n  … and {more} parents more" if more > 0 else "")
+    )
+
+
+def forward_in_words(words: Words) -> list[str]:
+    """The forward pass, a line for each labelled node."""
+    return [words.forward_line(node) for node in words.names if node.op and (node.label or node is words.loss)]
+
+
+def derivation(words: Words, target: Value, root: Value | None = None) -> str:
+    """The right derivation of ∂root/∂target in symbols and numbers: a line for each labelled node on the way.
+
+    Each line gathers the labelled nodes that the target feeds, through those without a label:
+    ∂L/∂u = Σ ∂L/∂v · ∂v/∂u. Numbers are taken from the gradients that the nodes hold.
+    """
+    root = words.loss if root is None else root
+    if target is root:
+        return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
+    onward: dict[Value, set[Value]] = {target: set()}  # the nodes between root and target
+    for node in reversed(words.order):
+        if any(parent in onward for parent, _ in derivatives_by_parent(node)):
+            onward[node] = set()
+    if root not in onward:
+        return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
+    terms: dict[Value, list[str]] = {}
+    order = backward_order(root)
+    rank = {node: position for position, node in enumerate(order)}
+    milestones = [node for node in order if node in onward and (node.label or node is root)]
+    for node in [n for n in milestones if n is not target]:
+        upstream = "" if node is root else f"∂{words.names[root]}/∂{words.names[node]}"
+        for reached, local in _through_unlabelled(words, node, rank, onward, target).items():
+            terms.setdefault(reached, []).append(_times(upstream, local))
+    lines = _Rows()
+    wanted = [node for node in milestones if node in terms and node is not target] + [target]
+    shown = wanted if len(wanted) <= MOST_LINES else [*wanted[: MOST_LINES // 2], *wanted[-MOST_LINES // 2 :]]
+    for node in shown:
+        formula = " + ".join(terms.get(node, ["0"])).replace("+ −", "− ")
+        if len(formula) > 2 * LONGEST:
+            formula = f"Σ over {len(terms[node])} consumers"
+        figure = words.number(node.grad)
+        written = figure if formula == figure else f"{formula} = {figure}"
+        lines.add(f"∂{words.names[root]}/∂{words.names[node]}", "=", written)
+    left_out = len(wanted) - len(shown)
+    return str(lines) + (f"\n  ({left_out} lines between left out)" if left_out else "")
+
+
+def _times(upstream: str, local: Symbol) -> str:
+    return str(local) if not upstream else str(Symbol(upstream) * local)
+
+
+def _through_unlabelled(
+    words: Words, node: Value, rank: Mapping[Value, int], between: Container[Value], target: Value
+) -> dict[Value, Symbol]:
+    """∂node/∂u for each labelled u (and the target) that `node` reaches through nodes without a label."""
+    written, _ = words.all_written()
+    pending: dict[Value, Symbol] = {node: symbol(1.0)}
+    reached: dict[Value, Symbol] = {}
+    for inner in unlabelled_below(node, rank, target):
+        if inner not in pending:
+            continue
+        factor = pending.pop(inner)
+        for parent, local in zip(inner.parents, words.local_derivatives(inner, written), strict=True):
+            if parent._row is not CONSTANT and parent in between:
+                into = reached if parent.label or parent is target or not parent.op else pending
+                into[parent] = into[parent] + factor * local if parent in into else factor * local
+    return reached
+
+
+def unlabelled_below(node: Value, rank: Mapping[Value, int], target: Value | None = None) -> list[Value]:
+    """`node` and the computed nodes without a label below it, down to the next labelled ones, in backward order.
+
+    `rank` holds each computed node's place in the backward order. `target` counts as labelled.
+    """
+    found = {node}
+    stack = [node]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent.op and not parent.label and parent is not target and parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return sorted(found, key=rank.__getitem__)

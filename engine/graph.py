@@ -1,0 +1,199 @@
+"""Structure only: topological order without recursion, names, and paths through a graph."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+from engine.ops import Primitive
+
+
+class Node(Protocol):
+    """What the lower floors need to know of a `Value`.
+
+    A node of one or two operands keeps them and their derivatives in four slots; a node of many keeps a tuple
+    in each left slot. A leaf has None there. The derivative with respect to a constant is None.
+    """
+
+    data: float
+    grad: float
+    label: str
+    _row: Primitive
+    _left: Any
+    _right: Any
+    _d_left: Any
+    _d_right: Any
+
+    @property
+    def parents(self) -> tuple[Any, ...]:
+        """The operands, in order."""
+
+
+N = TypeVar("N", bound=Node)
+
+
+def backward_order(root: N) -> list[N]:
+    """The computed nodes under `root`, every node before its parents: the order of the chain rule."""
+    order = _postorder(root, leftmost_first=False)
+    order.reverse()
+    return order
+
+
+def forward_order(root: N) -> list[N]:
+    """The computed nodes under `root`, every node after its parents, as the formula reads from left to right."""
+    return _postorder(root, leftmost_first=True)
+
+
+def _postorder(root: N, *, leftmost_first: bool) -> list[N]:
+    if root._left is None:
+        return []
+    postorder: list[N] = []
+    seen = set()
+    stack: list[N | None] = [root]
+    while stack:
+        node = stack.pop()
+        if node is None:  # a marker: the node under it has all its parents in the order
+            postorder.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            seen.add(node)
+            stack += (node, None)
+            parents = node.parents
+            for parent in reversed(parents) if leftmost_first else parents:
+                if parent._left is not None and parent not in seen:
+                    stack.append(parent)
+    return postorder
+
+
+def leaves(forward: Iterable[N]) -> list[N]:
+    """The leaves that feed the nodes of a forward order, constants too, as the forward pass meets them."""
+    found: dict[N, None] = {}
+    for node in forward:
+        for parent in node.parents:
+            if parent._left is None:
+                found[parent] = None
+    return list(found)
+
+
+def nodes(root: N) -> list[N]:
+    """Every node under `root`, leaves first, in the order of the forward pass."""
+    forward = forward_order(root)
+    return [*leaves(forward), *forward] if forward else [root]
+
+
+def consumers(order: Iterable[N]) -> dict[N, list[tuple[N, float]]]:
+    """For each node, which nodes it feeds and their derivative with respect to it, in backward order."""
+    feeds: dict[N, list[tuple[N, float]]] = {}
+    for node in order:
+        for parent, derivative in derivatives_by_parent(node):
+            feeds.setdefault(parent, []).append((node, derivative))
+    return feeds
+
+
+def derivatives_by_parent(node: N) -> list[tuple[N, float]]:
+    """The parents that the chain rule reaches, each with the recorded derivative; constants are left out."""
+    if node._left is None:
+        return []
+    if node._right is not None:
+        pairs = ((node._left, node._d_left), (node._right, node._d_right))
+        return [(parent, derivative) for parent, derivative in pairs if derivative is not None]
+    if node._left.__class__ is tuple:
+        pairs = zip(node._left, node._d_left, strict=True)  # type: ignore[assignment]
+        return [(parent, derivative) for parent, derivative in pairs if derivative is not None]
+    return [(node._left, node._d_left)] if node._d_left is not None else []
+
+
+def names(root: N) -> dict[N, str]:
+    """A name for every node: its label, a constant's number, or a short stable one (`v1`, `v2`, …)."""
+    every = nodes(root)
+    taken = {node.label for node in every}
+    fresh = (name for name in (f"v{number}" for number in count(1)) if name not in taken)
+    return {
+        node: node.label or (f"{node.data:.6g}" if node._row.name == "constant" else next(fresh)) for node in every
+    }
+
+
+def find(named: dict[N, str], name: str) -> N:
+    """The one node of that name. Raises LookupError where there is none, or more than one."""
+    found = [node for node, its_name in named.items() if its_name == name and node._row.name != "constant"]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(f"{node._row.name or 'leaf'} = {node.data:.6g}" for node in found)
+        raise LookupError(
+            f"{name!r} names {len(found)} nodes ({places}). A name must mean one node: give them labels of their own."
+        )
+    raise LookupError(f"No node is called {shorten(name)!r}. {nearest(name, named_nodes(named))}")
+
+
+def named_nodes(named: dict[N, str]) -> list[str]:
+    """The names a person may ask for, in forward order."""
+    return [name for node, name in named.items() if node._row.name != "constant"]
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """One sentence that points from a name that is not there to those that are."""
+    known = list(dict.fromkeys(known))
+    alike = difflib.get_close_matches(name[:200], [candidate[:200] for candidate in known], n=limit, cutoff=0.5)
+    if alike:
+        return f"Did you mean {' or '.join(f'`{candidate}`' for candidate in alike)}?"
+    if not known:
+        return "There are no names."
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return f"Known names: {', '.join(map(shorten, known[:12]))}{more}."
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text`, cut in the middle where it is longer than `limit`."""
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way from the loss down to a node: the nodes it passes, and the product of the derivatives between them."""
+
+    nodes: tuple[Any, ...]
+    product: float
+
+
+def paths(root: N, target: N, *, limit: int = 10) -> tuple[list[Path], int]:
+    """The `limit` paths from `root` to `target` with the largest products, and how many there are in all.
+
+    The work grows with the edges of the graph, never with the number of paths.
+    """
+    order = backward_order(root)
+    between = {target}
+    for node in reversed(order):
+        if any(parent in between for parent, _ in derivatives_by_parent(node)):
+            between.add(node)
+    if root not in between:
+        return [], 0
+    # For each node: how many paths reach it, and the best of them as (product, linked list of nodes).
+    number = {root: 1}
+    best: dict[N, list[tuple[float, Any]]] = {root: [(1.0, (root, None))]}
+    for node in order:
+        if node not in between or node is target:
+            continue
+        for parent, derivative in derivatives_by_parent(node):
+            if parent in between:
+                number[parent] = number.get(parent, 0) + number[node]
+                further = [(product * derivative, (parent, path)) for product, path in best[node]]
+                best[parent] = sorted(best.get(parent, []) + further, key=_by_size)[:limit]
+        if node is not root:
+            del best[node]
+    return [Path(_unlinked(path), product) for product, path in best[target]], number[target]
+
+
+def _by_size(path: tuple[float, Any]) -> float:
+    product = path[0]
+    return -abs(product) if product == product else float("-inf")
+
+
+def _unlinked(path: Any) -> tuple[Any, ...]:
+    passed = []
+    while path is not None:
+        node, path = path
+        passed.append(node)
+    return tuple(reversed(passed))

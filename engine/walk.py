@@ -1,0 +1,281 @@
+"""`Backprop`: the backward pass one node at a time, which can go back."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from engine.backprop import nan_message, sweep
+from engine.explain import Words, step_in_words
+from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
+from engine.value import Value
+
+if TYPE_CHECKING:
+    from engine.drawing import Drawing
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one step adds to the gradient of one parent: `amount` = ∂L/∂node · `local_derivative`."""
+
+    parent: Value
+    local_derivative: float
+    amount: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """The chain rule at one node. `index` counts from 1; `str(step)` explains the step in words."""
+
+    index: int
+    node: Value
+    grad: float
+    contributions: tuple[Contribution, ...]
+    _words: Words = field(repr=False, compare=False)
+    _received: tuple[float, ...] = field(default=(), repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
+
+    __repr__ = __str__
+
+
+class Steps(list[Step]):
+    """The steps of one line of a derivation, which print in words."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self)) or "The walk is at its end."
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Why:
+    """Where a node's gradient comes from: the paths from the loss, their products, and the sum.
+
+    `paths` holds the ten largest by size; `rest` is the sum over the others, `count` the number of all.
+    """
+
+    node: Value
+    paths: tuple[Path, ...]
+    count: int
+    gradient: float
+    _words: Words = field(repr=False, compare=False)
+
+    @property
+    def rest(self) -> float:
+        """The sum of the products of the paths that are not listed."""
+        return self.gradient - sum(path.product for path in self.paths) if self.count > len(self.paths) else 0.0
+
+    def __str__(self) -> str:
+        words = self._words
+        name = words.gradient_of(self.node)
+        if not self.count:
+            return f"{name} = 0: no path leads from {words.names[words.loss]} to {words.names[self.node]}"
+        alike = Counter(f"  {_route(path, words)}\n      {_factors(path, words)}" for path in self.paths)
+        lines = [f"{line}  (so {times} times)" if times > 1 else line for line, times in alike.items()]
+        if self.count > len(self.paths):
+            lines.append(f"  {_many(self.count - len(self.paths))} more paths, together {words.number(self.rest)}")
+        head = f"{name} = {words.number(self.gradient)}, " + ("one path" if self.count == 1 else "the sum over ")
+        head += "" if self.count == 1 else f"{_many(self.count)} paths"
+        return "\n".join([head, *lines])
+
+    __repr__ = __str__
+
+
+def _many(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"about {str(count)[0]}.{str(count)[1:3]}·10^{len(str(count)) - 1}"
+
+
+def _route(path: Path, words: Words) -> str:
+    passed = [words.names[node] for node in path.nodes]
+    if len(passed) > 16:
+        passed = [*passed[:8], f"… {len(passed) - 14} nodes …", *passed[-6:]]
+    return " → ".join(passed)
+
+
+def _factors(path: Path, words: Words) -> str:
+    product = words.number(path.product)
+    if not 2 < len(path.nodes) <= 16:
+        return product
+    factors = []
+    for node, parent in zip(path.nodes, path.nodes[1:], strict=False):
+        local = [derivative for reached, derivative in derivatives_by_parent(node) if reached is parent]
+        if len(set(local)) > 1:  # the node uses its parent twice in different ways: the route alone can't tell
+            return product
+        factors.append(words.number(local[0]) if local[0] >= 0.0 else f"({words.number(local[0])})")
+    return " × ".join(factors) + f" = {product}"
+
+
+class Backprop:
+    """A walk through the backward pass of `loss`: `step`, `next`, `back`, `goto`, `run_to`, `run`, `why`.
+
+    All gradients under the loss start at 0, the loss's at 1; a warning says so if a gradient was not 0.
+    `len(walk)` is the number of steps, `walk.position` how many are done.
+    """
+
+    def __init__(self, loss: Value, *, digits: int = 6) -> None:
+        if not isinstance(loss, Value):
+            raise TypeError(f"Backprop walks from a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+        under = nodes(loss)
+        used = [node for node in under if node.grad != 0.0]
+        if used:
+            warnings.warn(
+                f"{len(used)} gradients were not 0, such as that of {used[0]!r}; the walk starts them all at 0.",
+                UserWarning,
+                stacklevel=2,
+            )
+        for node in under:
+            node.grad = 0.0
+        loss.grad = 1.0
+        self.loss = loss
+        self.order = backward_order(loss)
+        self.position = 0
+        self._digits = digits
+        self._undo: list[list[tuple[Value, float]]] = []
+
+    @cached_property
+    def words(self) -> Words:
+        """The names and formulas of the graph."""
+        return Words(self.loss, digits=self._digits)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def step(self) -> Step | None:
+        """Apply the chain rule at the next node, to all its parents; None at the end.
+
+        Raises FloatingPointError, with nothing changed, where a gradient would be nan.
+        """
+        if self.position == len(self.order):
+            return None
+        node = self.order[self.position]
+        grad = node.grad
+        reached = derivatives_by_parent(node)
+        before = [(parent, parent.grad) for parent in dict.fromkeys(parent for parent, _ in reached)]
+        running = dict(before)
+        contributions = []
+        for parent, derivative in reached:
+            start = running[parent]
+            running[parent] = start + grad * derivative
+            if running[parent] != running[parent]:
+                names = self.words.names
+                raise FloatingPointError(nan_message(names[parent], names[node], node, derivative))
+            contributions.append(Contribution(parent, derivative, grad * derivative, start, running[parent]))
+        next(sweep([node]))
+        self._undo.append(before)
+        self.position += 1
+        return Step(
+            self.position, node, grad, tuple(contributions), self.words, tuple(self.words.received(node))
+        )
+
+    def next(self) -> Steps:
+        """Go on to the next labelled node, a line of the derivation; returns the steps made, none at the end."""
+        made = Steps()
+        while (step := self.step()) is not None:
+            made.append(step)
+            if self.position < len(self.order) and self.order[self.position].label:
+                break
+        return made
+
+    def back(self) -> Backprop:
+        """Undo the last step: every gradient is as it was, bit for bit. At the start there is nothing to undo."""
+        if self.position:
+            for parent, grad in self._undo.pop():
+                parent.grad = grad
+            self.position -= 1
+        return self
+
+    def goto(self, position: int) -> Backprop:
+        """Go forward or back to where `position` steps are done. Raises IndexError outside 0 … len(walk)."""
+        if not 0 <= position <= len(self.order):
+            raise IndexError(f"The walk has {len(self.order)} steps; there is no position {position}.")
+        while self.position > position:
+            self.back()
+        while self.position < position:
+            self.step()
+        return self
+
+    def run_to(self, node: Value | str) -> Backprop:
+        """Go, forward or back, to where the node's gradient is complete and not yet passed on.
+
+        Raises LookupError for a name that is not in the graph or not unique.
+        """
+        return self.goto(self.completed_at(self.find(node)))
+
+    def run(self) -> Backprop:
+        """Go to the end, where every gradient is that of `loss.backward()`."""
+        return self.goto(len(self.order))
+
+    def __iter__(self) -> Iterator[Step]:
+        while (step := self.step()) is not None:
+            yield step
+
+    def find(self, node: Value | str) -> Value:
+        """The node itself, or the one of that name. Raises LookupError."""
+        if isinstance(node, str):
+            return find(self._named, node)
+        if node not in self._named:
+            raise LookupError(f"{node!r} is not part of the graph of {shorten(self.words.names[self.loss])}.")
+        return node
+
+    @cached_property
+    def _named(self) -> dict[Value, str]:
+        return names(self.loss)
+
+    @cached_property
+    def _ranks(self) -> dict[Value, int]:
+        """For each node the position at which its gradient is complete."""
+        ranks = {node: position for position, node in enumerate(self.order)}
+        for position, node in enumerate(self.order):
+            for parent in node.parents:
+                if not parent.op:
+                    ranks[parent] = position + 1
+        return ranks
+
+    def completed_at(self, node: Value) -> int:
+        """The position at which the node's gradient is complete: no step before it adds to it any more."""
+        return self._ranks.get(node, 0)
+
+    def why(self, node: Value | str) -> Why:
+        """The paths from the loss to `node`, the ten largest products, and the sum that is its gradient.
+
+        The walk stays where it is. Raises LookupError for a node that is not in the graph.
+        """
+        target = self.find(node)
+        here = self.position
+        try:
+            self.goto(max(here, self.completed_at(target)))
+            gradient = target.grad
+        finally:
+            self.goto(here)
+        found, count = paths(self.loss, target)
+        return Why(target, tuple(found), count, gradient, self.words)
+
+    def draw(self) -> Drawing:
+        """The graph with what is done, now and next marked."""
+        from engine.drawing import draw
+
+        return draw(self)
+
+    def interact(self, **options: Any) -> None:
+        """Step through in the terminal; `h` lists the commands."""
+        from engine.debugger import Debugger
+
+        Debugger(self, **options).cmdloop()
+
+    def __repr__(self) -> str:
+        loss = self.words.names[self.loss]
+        place = f"at step {self.position} of {len(self.order)}"
+        if self.position == len(self.order):
+            return f"<Backprop of {loss}, at its end: all {len(self.order)} steps are done>"
+        node = self.order[self.position]
+        words = self.words
+        grad = f"{words.gradient_of(node)} = {words.number(node.grad)}"
+        return f"<Backprop of {loss}, {place}; next is {words.names[node]}, with {grad}>"
