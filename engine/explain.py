@@ -322,10 +322,10 @@ def derivation(words: Words, target: Value, root: Value | None = None) -> str:
     root = words.loss if root is None else root
     if target is root:
         return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
-    onward: dict[Value, set[Value]] = {target: set()}  # the nodes between root and target
+    onward = {target}  # the nodes between root and target
     for node in reversed(words.order):
         if any(parent in onward for parent, _ in derivatives_by_parent(node)):
-            onward[node] = set()
+            onward.add(node)
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
     terms: dict[Value, list[str]] = {}
@@ -348,6 +348,15 @@ def derivation(words: Words, target: Value, root: Value | None = None) -> str:
         lines.add(f"∂{words.names[root]}/∂{words.names[node]}", "=", written)
     left_out = len(wanted) - len(shown)
     return str(lines) + (f"\n  ({left_out} lines between left out)" if left_out else "")
+
+
+def local_derivation(words: Words, target: Value, root: Value, derivative: float) -> str:
+    """∂root/∂target through nodes without a label only, in symbols and as the number `derivative`."""
+    rank = {node: position for position, node in enumerate(backward_order(root))}
+    local = _through_unlabelled(words, root, rank, words.names, target)[target]
+    figure = words.number(derivative)
+    written = figure if str(local) == figure else f"{local} = {figure}"
+    return f"  ∂{words.names[root]}/∂{words.names[target]} = {written}"
 
 
 def _times(upstream: str, local: Symbol) -> str:

@@ -473,7 +473,7 @@ def _is_plain(node: ast.AST) -> bool:
     return isinstance(node, ast.Name | ast.Constant)
 
 
-def _record_or_compute(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+def record_or_compute(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
     """A node where a Value takes part, else a number, which must be finite."""
     if any(isinstance(operand, Value) for operand in operands):
         return record(row, operands)
@@ -525,7 +525,7 @@ def build(
     lines = {assignment.name: assignment for assignment in assignments}
     for assignment in assignments:
         _check_names(assignment, graph, lines)
-        result = assignment.formula.evaluate(graph, apply=_record_or_compute, atomic=atomic)
+        result = assignment.formula.evaluate(graph, apply=record_or_compute, atomic=atomic)
         if not isinstance(result, Value):
             result = Value(result)
         elif result.label or not result.op:  # another name for a node that has one already
@@ -549,11 +549,17 @@ def _given(name: str, data: Any) -> Value:
         raise type(error)(f"{_GIVEN} have no number for `{name}`: {error}") from None
 
 
-def _assignments(text: str, given: Mapping[str, Value]) -> tuple[list[_Assignment], Source | None]:
-    """The assignments of a text, and its `parameters:` line."""
+def lines_of(text: str) -> list[str]:
+    """The lines of a text from any machine. Raises FormulaError where there are too many."""
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > MOST_LINES:
         raise FormulaError(f"The text has {len(lines):,} lines; the limit is {MOST_LINES:,}.")
+    return lines
+
+
+def _assignments(text: str, given: Mapping[str, Value]) -> tuple[list[_Assignment], Source | None]:
+    """The assignments of a text, and its `parameters:` line."""
+    lines = lines_of(text)
     found: list[tuple[str, Source, str]] = []
     parameters: Source | None = None
     first_line: dict[str, int] = {}

@@ -94,15 +94,17 @@ def consumers(order: Iterable[N]) -> dict[N, list[tuple[N, float]]]:
 
 def derivatives_by_parent(node: N) -> list[tuple[N, float]]:
     """The parents that the chain rule reaches, each with the recorded derivative; constants are left out."""
+    pairs = zip(node.parents, recorded_derivatives(node), strict=True)
+    return [(parent, derivative) for parent, derivative in pairs if derivative is not None]
+
+
+def recorded_derivatives(node: Node) -> tuple[float | None, ...]:
+    """The derivative with respect to each parent as the node keeps it; None for a constant."""
     if node._left is None:
-        return []
-    if node._right is not None:
-        pairs = ((node._left, node._d_left), (node._right, node._d_right))
-        return [(parent, derivative) for parent, derivative in pairs if derivative is not None]
+        return ()
     if node._left.__class__ is tuple:
-        pairs = zip(node._left, node._d_left, strict=True)  # type: ignore[assignment]
-        return [(parent, derivative) for parent, derivative in pairs if derivative is not None]
-    return [(node._left, node._d_left)] if node._d_left is not None else []
+        return node._d_left  # type: ignore[no-any-return]
+    return (node._d_left,) if node._right is None else (node._d_left, node._d_right)
 
 
 def names(root: N) -> dict[N, str]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from engine import backprop, ops
-from engine.graph import forward_order, nodes, shorten
+from engine.graph import forward_order, nodes, recorded_derivatives, shorten
 from engine.ops import Primitive
 
 Number: TypeAlias = int | float | numbers.Real | Decimal
@@ -67,13 +67,7 @@ class Value:
     @property
     def local_derivatives(self) -> tuple[float, ...]:
         """∂self/∂parent for each of `parents`, as recorded by the forward pass; 0 for a constant."""
-        if self._left is None:
-            return ()
-        if self._left.__class__ is tuple:
-            recorded = self._d_left
-        else:
-            recorded = (self._d_left,) if self._right is None else (self._d_left, self._d_right)
-        return tuple([0.0 if derivative is None else derivative for derivative in recorded])
+        return tuple([0.0 if derivative is None else derivative for derivative in recorded_derivatives(self)])
 
     def item(self) -> float:
         """The number, without its graph."""
@@ -103,12 +97,13 @@ class Value:
         for node in order:
             operands = tuple([values.get(parent, parent.data) for parent in node.parents])
             values[node] = evaluate(node._row, operands, node.parents, label=node.label)
-            derivatives[node] = _partials(node._row, values[node], operands, node.parents)
+            derivatives[node] = partials(node._row, values[node], operands, node.parents)
         for node in order:
             node.data = values[node]
-            node._set_derivatives(derivatives[node])
+            node.set_derivatives(derivatives[node])
 
-    def _set_derivatives(self, derivatives: list[float | None]) -> None:
+    def set_derivatives(self, derivatives: list[float | None]) -> None:
+        """Record a local derivative for each parent; None for a constant."""
         if self._left.__class__ is tuple:
             self._d_left = tuple(derivatives)
         elif self._right is None:
@@ -291,7 +286,7 @@ def _domain_message(row: Primitive, operands: tuple[float, ...], parents: tuple[
     )
 
 
-def _partials(
+def partials(
     row: Primitive, out: float, operands: tuple[float, ...], parents: tuple[Value, ...], *, textbook: bool = False
 ) -> list[float | None]:
     """The partials at `operands`; None for a constant, whose rule is not even asked."""
@@ -327,7 +322,7 @@ def record(row: Primitive, operands: tuple[Any, ...]) -> Value:
         node._left, node._right = parents
     else:
         (node._left,) = parents
-    node._set_derivatives(_partials(row, out, data, parents))
+    node.set_derivatives(partials(row, out, data, parents))
     return node
 
 

@@ -1,0 +1,677 @@
+"""Hand derivation against engine: is each answer right, and where did the numbers go wrong first?"""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+from engine import ops
+from engine.backprop import backward, sweep
+from engine.explain import Words, derivation, local_derivation, number, one_line, unlabelled_below
+from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
+from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
+from engine.sampling import NARROW, WIDE, Candidate, Sampler
+from engine.value import DomainError, Number, Value, as_float
+
+Verdict = Literal["right", "wrong", "undecided", "invalid"]
+
+POINTS = {NARROW: 16, WIDE: 4}
+EXCUSED = 2  # points at which the answer alone may be undefined
+FLOAT_RTOL = 1e-6
+EXACT_RTOL = 1e-12
+FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake that gives this answer: its key, the node where it was made, and what to tell the student."""
+
+    key: str
+    node: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer and what became of it.
+
+    `expected` is the engine's number at the given values and `obtained` the answer's, `difference` obtained −
+    expected; each None where there is none. `node` is the label of the first node on the backward path whose
+    gradient went wrong, for numbers. `derivation` is the right one, in symbols.
+    """
+
+    name: str
+    answer: str
+    verdict: Verdict
+    expected: float | None = None
+    obtained: float | None = None
+    message: str = ""
+    node: str | None = None
+    derivation: str = ""
+    mistakes: tuple[Mistake, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Obtained minus expected."""
+        return None if self.obtained is None or self.expected is None else self.obtained - self.expected
+
+
+class Report(Mapping[str, Row]):
+    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = dict(rows)
+
+    def __getitem__(self, name: str) -> Row:
+        if name not in self._rows:
+            raise KeyError(f"no answer is called {name!r}; there are {', '.join(map(repr, self._rows))}")
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every answer is right."""
+        return all(row.verdict == "right" for row in self._rows.values())
+
+    def raise_if_wrong(self) -> None:
+        """Raise AssertionError with the table unless every answer is right."""
+        if not self.ok:
+            raise AssertionError(f"not every answer is right\n{self}")
+
+    def __str__(self) -> str:
+        return "\n".join([_table(list(self._rows.values())), *map(_details, self._rows.values())]).rstrip()
+
+    __repr__ = __str__
+
+
+_MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
+
+
+def _table(rows: list[Row]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("answer to", overflow="fold")
+    table.add_column("yours", overflow="fold", max_width=44)
+    for title in ("engine", "difference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        expected = "" if row.expected is None else number(row.expected, 9)
+        difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
+        cells = [one_line(shorten(row.name)), one_line(shorten(row.answer)), expected, difference]
+        table.add_row(*map(Text, cells), Text(f"{_MARK[row.verdict]} {row.verdict}"))
+    output = io.StringIO()
+    Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines = [line.rstrip() for line in output.getvalue().strip("\n").splitlines()]
+    return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
+
+
+def _details(row: Row) -> str:
+    if row.verdict == "right":
+        return ""
+    lines = [f"\n{one_line(shorten(row.name))} is {row.verdict}"]
+    if row.difference is not None and row.verdict == "wrong":
+        lines[0] += (
+            f": yours gives {number(row.obtained or 0.0, 9)}, the engine {number(row.expected or 0.0, 9)}, "
+            f"difference {number(row.difference, 3)}"
+        )
+    lines += [f"  {line}" for line in row.message.splitlines()]
+    if row.node:
+        lines.append(f"  went wrong first at: {one_line(shorten(row.node))}")
+    if row.derivation:
+        lines += ["  the right derivation:", *[f"  {line}" for line in row.derivation.splitlines()]]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an answer is about: ∂root/∂node, the part of it that reaches node directly, a value, an updated weight."""
+
+    kind: Literal["gradient", "local", "value", "new"]
+    root: Value
+    node: Value
+
+
+def compare(
+    loss: Value,
+    answers: Mapping[str, Any],
+    *,
+    lr: float | None = None,
+    digits: int = 3,
+    seed: int = 0,
+    convention: str = "gradient",
+) -> Report:
+    """Check answers made by hand against the engine's.
+
+    Each key says what was asked: `"w"` or `"dL/dw"` the gradient of the loss, `"dU/dV"` of any node by any node,
+    `"local(u, v)"` a local derivative, `"value(z)"` a value, `"new(w)"` the weight after a gradient descent step
+    with `lr`. Each answer is a number, a number as text (judged by its printed digits, of which `digits`
+    significant ones are needed), or a formula over the names of the graph, judged at points drawn by `seed`.
+    With `convention="negative_gradient"` gradients are expected as δ = −∂L/∂z.
+
+    An answer that cannot be read is a row with the verdict "invalid". Raises TypeError for a loss that is no
+    Value or answers that are no mapping, ValueError for options without meaning or no answers at all.
+    """
+    if not isinstance(loss, Value):
+        raise TypeError(f"compare needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+    if not isinstance(answers, Mapping):
+        raise TypeError(f"compare needs a mapping from names to answers, not {type(answers).__name__}.")
+    if convention not in ("gradient", "negative_gradient"):
+        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
+    if not answers:
+        raise ValueError("There are no answers to compare.")
+    if not isinstance(digits, int) or digits < 1:
+        raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
+    named = names(loss) if any(isinstance(key, Value) for key in answers) else {}
+    given = [Answer(named.get(key, "") if isinstance(key, Value) else str(key), a) for key, a in answers.items()]
+    return judge(loss, given, lr=lr, digits=digits, seed=seed, convention=convention)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it was given, and where it stands in a file."""
+
+    name: str
+    given: Any
+    source: Source | None = None
+
+
+def read_answers(text: str) -> list[Answer]:
+    """The answers of a file: lines `name = number or formula`, `#` for comments. Raises FormulaError."""
+    found: dict[str, Answer] = {}
+    for line_number, line in enumerate(lines_of(text), start=1):
+        code = line.split("#", 1)[0]
+        if not code.strip():
+            continue
+        source = Source(line, line_number, code.find("=") + 1)
+        name, equals, answer = code.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise Source(line, line_number).error("This line answers nothing.", 0, "Write `dL/dw = number or formula`.")
+        if name in found:
+            raise Source(line, line_number).error(
+                f"`{shorten(name)}` is answered twice, first on line {found[name].source.line}.",  # type: ignore[union-attr]
+                line.index(name),
+                "Take out one of the two.",
+            )
+        found[name] = Answer(name, answer, source)
+    if not found:
+        raise FormulaError("The file has no answers.", hint="Write one a line, such as `dL/dw = 0.25`.")
+    return list(found.values())
+
+
+def judge(
+    loss: Value, answers: Iterable[Answer], *, lr: float | None, digits: int, seed: int, convention: str
+) -> Report:
+    """`compare` for answers that know where they stand."""
+    comparison = _Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention)
+    rows = {answer.name: comparison.row(answer) for answer in answers}
+    comparison.locate(rows)
+    return Report(rows)
+
+
+class _Unanswerable(Exception):
+    """Why a row is invalid."""
+
+
+class _Comparison:
+    """One graph, one set of options; each `row` is judged for itself."""
+
+    def __init__(self, loss: Value, lr: float | None, digits: int, seed: int, convention: str) -> None:
+        self.loss, self.lr, self.digits, self.convention = loss, lr, digits, convention
+        self.sampler = Sampler(loss, seed)
+        self.words = Words(loss)
+        self.named = names(loss)
+        every = named_nodes(self.named)
+        self.twice = {name for name in every if every.count(name) > 1} if len(set(every)) < len(every) else set()
+        self.by_name = {
+            name: node for node, name in self.named.items() if name not in self.twice and node._row is not ops.CONSTANT
+        }
+        self.numeric: dict[str, tuple[Question, float, float]] = {}  # obtained, and half a unit of its last place
+
+    # What was asked
+
+    def question(self, key: str) -> Question:
+        """Read the key of an answer. Raises _Unanswerable or LookupError."""
+        tidy = tidy_name(key)
+        if key in self.named.values() or tidy in self.by_name:
+            return Question("gradient", self.loss, self._find(key if key in self.named.values() else tidy))
+        if call := re.fullmatch(r"(local|value|new)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)", tidy):
+            kind, first, second = call.groups()
+            if (kind == "local") != (second is not None):
+                raise _Unanswerable(f"{kind} takes {'two names: local(u, v)' if kind == 'local' else 'one name'}.")
+            if kind == "local":
+                return self._local(self._find(first), self._find(second))
+            node = self._find(first)
+            if kind == "value":
+                return Question("value", self.loss, node)
+            return self._update(node)
+        if fraction := re.fullmatch(r"[d∂](.+?)\s*/\s*[d∂](.+)", tidy):
+            return Question("gradient", self._find(fraction[1].strip()), self._find(fraction[2].strip()))
+        return Question("gradient", self.loss, self._find(key))
+
+    def _find(self, name: str) -> Value:
+        return find(self.named, name if name in self.named.values() else tidy_name(name))
+
+    def _local(self, node: Value, parent: Value) -> Question:
+        reach = self.sampler.gradient(self.sampler.given, "local", node, parent)
+        direct = {p for inner in self._direct(node) for p, _ in derivatives_by_parent(inner)}
+        if parent not in direct or parent is node:
+            raise _Unanswerable(
+                f"{self.named[node]} is not computed from {self.named[parent]} directly, so there is no local "
+                f"derivative ({number(reach[0])}). For the derivative along all paths ask d{self.named[node]}/"
+                f"d{self.named[parent]}."
+            )
+        return Question("local", node, parent)
+
+    def _direct(self, node: Value) -> list[Value]:
+        return unlabelled_below(node, self.sampler.rank) if node.op else []
+
+    def _update(self, node: Value) -> Question:
+        if self.lr is None:
+            raise _Unanswerable("An updated weight needs the learning rate: pass lr=0.5, or --lr 0.5.")
+        if node.op:
+            raise _Unanswerable(f"{self.named[node]} is computed; only a leaf is updated.")
+        return Question("new", self.loss, node)
+
+    def expected(self, question: Question, candidate: Candidate) -> tuple[float, bool]:
+        """The engine's answer at a point, and whether it is steady there."""
+        node = question.node
+        if question.kind == "value":
+            return candidate.values[node], True
+        kind = "local" if question.kind == "local" else "gradient"
+        grad, steady = self.sampler.gradient(candidate, kind, question.root, node)
+        if question.kind == "new":
+            return candidate.values[node] - (self.lr or 0.0) * grad, steady
+        return (-grad if self.convention == "negative_gradient" and kind == "gradient" else grad), steady
+
+    # The verdicts
+
+    def row(self, given: Answer) -> Row:
+        """Judge one answer."""
+        name, answer = given.name, given.given
+        shown = answer if isinstance(answer, str) else str(answer.data if isinstance(answer, Value) else answer)
+        shown = shown.strip()
+        try:
+            question = self.question(name)
+        except (_Unanswerable, LookupError, FormulaError) as error:
+            where = f"line {given.source.line}: " if given.source else ""
+            return Row(name, shown, "invalid", message=where + error.args[0])
+        expected, _ = self.expected(question, self.sampler.given)
+        try:
+            formula = self._formula(given, shown)
+            verdict, obtained, message = self._judged(name, question, formula, expected, answer)
+        except (_Unanswerable, FormulaError) as error:
+            return Row(name, shown, "invalid", expected, message=str(error))
+        row = Row(name, shown, verdict, expected, obtained, message)
+        return replace(row, derivation=self._derivation(question)) if verdict == "wrong" else row
+
+    def _formula(self, given: Answer, shown: str) -> Formula:
+        answer = given.given
+        if not isinstance(answer, str):
+            try:
+                data = as_float(answer.data if isinstance(answer, Value) else answer)
+            except (TypeError, ValueError) as error:
+                raise _Unanswerable(f"An answer is a number or a formula as text. {error}") from None
+            if not math.isfinite(data):
+                raise _Unanswerable(f"{data} is no number to compare with.")
+            shown = shown if re.fullmatch(r"[-+.\deE]+", shown) else repr(data)
+        known = {*self.by_name, "lr"} if self.lr is not None else set(self.by_name)
+        formula = Formula(answer if isinstance(answer, str) else shown, given.source, known)
+        for used in formula.names:
+            if used in self.twice:
+                raise _Unanswerable(f"`{used}` names {list(self.named.values()).count(used)} nodes: give them labels.")
+        if "lr" in formula.names and "lr" not in known:
+            raise _Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
+        formula.check_names(known)
+        return formula
+
+    def _judged(
+        self, name: str, question: Question, formula: Formula, expected: float, answer: Any
+    ) -> tuple[Verdict, float | None, str]:
+        if any(used in self.by_name or used == "lr" for used in formula.names):
+            obtained = self._at(formula, self.sampler.given)
+            verdict, message = self._judge_formula(question, formula)
+            return verdict, obtained if math.isfinite(obtained) else None, message
+        if not math.isfinite(expected):
+            raise _Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
+        text = _literal(formula)
+        if text is None:
+            return self._judge_product(name, question, formula, expected)
+        is_float = not isinstance(answer, str) and not isinstance(answer, int)
+        obtained = float(text)
+        self.numeric[name] = question, obtained, float(_half_unit(text))
+        verdict, message = judge_number(text, expected, self.digits, self._noise, is_float=is_float)
+        return verdict, obtained, message or self._other_quantity(text, question, is_float)
+
+    @cached_property
+    def _noise(self) -> float:
+        """How far from 0 rounding alone can leave a gradient that is 0."""
+        grads = [self.sampler.gradient(self.sampler.given, "gradient", self.loss, n)[0] for n in self.sampler.forward]
+        return 8.0 * math.ulp(max(map(abs, grads), default=1.0))
+
+    def _other_quantity(self, text: str, question: Question, is_float: bool) -> str:
+        if question.kind != "gradient" or question.node.data == 0.0:
+            return ""
+        verdict, _ = judge_number(text, question.node.data, self.digits, 0.0, is_float=is_float)
+        if verdict != "right":
+            return ""
+        name = self.words.names[question.node]
+        return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
+
+    def _judge_product(
+        self, name: str, question: Question, formula: Formula, expected: float
+    ) -> tuple[Verdict, float | None, str]:
+        """A formula of numbers: right if moving each decimal within half its last place reaches the engine's."""
+        decimals: list[tuple[Value, float]] = []
+
+        def literal(node: ast.Constant) -> Any:
+            text = formula.literal_text(node)
+            if re.fullmatch(r"\d+", text):
+                return float(text)
+            decimals.append((Value(float(text)), float(_half_unit(text))))
+            return decimals[-1][0]
+
+        result = formula.evaluate({}, apply=record_or_compute, literal=literal)
+        obtained = float(result.data if isinstance(result, Value) else result)
+        low = high = obtained
+        if isinstance(result, Value):
+            backward(result)
+            low, high = sorted([_moved(result, decimals, -1.0), _moved(result, decimals, 1.0)])
+        self.numeric[name] = question, obtained, max(high - obtained, obtained - low)
+        if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=self._noise):
+            return "right", obtained, ""
+        if not low <= expected <= high:
+            return "wrong", obtained, ""
+        if low <= 0.0 <= high or high - low > abs(obtained):
+            return "undecided", obtained, "The factors are too rough: give them more digits."
+        return "right", obtained, ""
+
+    def _judge_formula(self, question: Question, formula: Formula) -> tuple[Verdict, str]:
+        candidates = self._points(question, formula)
+        if len(candidates) < 2:
+            return "undecided", "No two points were found at which the engine's answer has digits to compare with."
+        found = self._agrees(question, formula, candidates, {})
+        if not found:
+            return "right", ""
+        for leaf_for in self._put_in(formula):
+            if not self._agrees(question, formula, candidates, leaf_for):
+                return "right", "Given values were put in; with the names in their place it agrees everywhere."
+        here = [candidate for candidate in candidates if candidate.sides == self.sampler.given.sides]
+        if 1 < len(here) < len(candidates) and not self._agrees(question, formula, here, {}):
+            found += (
+                "\nIt is right on the side of each kink where the given values lie, and only there. For every value "
+                "say which side it is: step(x), or `a if x > 0 else b`."
+            )
+        return "wrong", found
+
+    def _points(self, question: Question, formula: Formula) -> list[Candidate]:
+        """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
+        chosen: list[Candidate] = []
+        rest: list[Iterator[Candidate]] = []
+        for reach, wanted in POINTS.items():
+            usable = filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(reach))
+            chosen += itertools.islice(usable, wanted)
+            rest.append(usable)
+        if len(chosen) < 2:
+            usable = filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(0.0))
+            return chosen + list(itertools.islice(usable, sum(POINTS.values())))
+        covered: set[tuple[object, bool]] = set()
+        for candidate in chosen:
+            covered |= candidate.sides | self._sides(formula, candidate)
+        missing = {(kink, not side) for kink, side in covered} - covered
+        for candidate in itertools.islice(itertools.chain(*rest), 80 if missing else 0):
+            found = (candidate.sides | self._sides(formula, candidate)) & missing
+            if found:
+                chosen.append(candidate)
+                missing -= found
+            if not missing:
+                break
+        return chosen
+
+    def _usable(self, question: Question, candidate: Candidate) -> bool:
+        grad, steady = self.expected(question, candidate)
+        return steady and math.isfinite(grad)
+
+    def _sides(self, formula: Formula, candidate: Candidate) -> set[tuple[object, bool]]:
+        """On which side of each kink of the answer a point lies."""
+        sides: set[tuple[object, bool]] = set()
+        places = itertools.count()
+
+        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+            if row.kink is not None:
+                sides.add((next(places), row.kink(*operands) > 0.0))
+            return row(*operands)
+
+        self._at(formula, candidate, apply=apply)
+        return sides
+
+    def _at(
+        self, formula: Formula, candidate: Candidate, leaf_for: Mapping[ast.Constant, tuple[Value, float]] | None = None,
+        **hooks: Any,
+    ) -> float:
+        """The answer's value at a point, with leaves in place of the literals of `leaf_for`."""
+        environment = {"lr": self.lr} | {
+            name: candidate.values.get(self.by_name[name], self.by_name[name].data)
+            for name in formula.names
+            if name in self.by_name
+        }
+        if leaf_for:
+
+            def literal(node: ast.Constant) -> float:
+                if node in leaf_for:
+                    leaf, sign = leaf_for[node]
+                    return sign * candidate.values[leaf]
+                return float(node.value)  # type: ignore[arg-type]
+
+            hooks["literal"] = literal
+        return float(formula.evaluate(environment, **hooks))
+
+    def _agrees(
+        self,
+        question: Question,
+        formula: Formula,
+        candidates: list[Candidate],
+        leaf_for: Mapping[ast.Constant, tuple[Value, float]],
+    ) -> str:
+        """Empty where the answer agrees at the points, else where it does not."""
+        engine = [self.expected(question, candidate)[0] for candidate in candidates]
+        scale = max(map(abs, engine)) or 1.0
+        undefined = 0
+        for candidate, right in zip(candidates, engine, strict=True):
+            answer = self._at(formula, candidate, leaf_for)
+            if not math.isfinite(answer):
+                undefined += 1
+                if undefined > min(EXCUSED, len(candidates) // 4):
+                    return f"The formula has no value at some points, such as {self._written(formula, candidate)}."
+            elif abs(answer - right) > FORMULA_RTOL * abs(right) + FORMULA_ATOL * scale:
+                return (
+                    f"For example at {self._written(formula, candidate)} it gives {number(answer, 9)}, "
+                    f"and the engine {number(right, 9)}."
+                )
+        return ""
+
+    def _written(self, formula: Formula, candidate: Candidate) -> str:
+        used = [self.by_name[name] for name in formula.names if name in self.by_name]
+        shown = dict.fromkeys([node for node in used if not node.op] or used)
+        return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in [*shown][:5])
+
+    def _put_in(self, formula: Formula) -> Iterator[dict[ast.Constant, tuple[Value, float]]]:
+        """Ways to read the formula's literals as given values of leaves."""
+        choices: list[list[tuple[ast.Constant, tuple[Value, float]] | None]] = []
+        for literal in formula.literals:
+            size = float(literal.value)  # type: ignore[arg-type]
+            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0][:4]
+            if same:
+                choices.append([*((literal, (leaf, math.copysign(1.0, leaf.data))) for leaf in same), None])
+        for picked in itertools.islice(itertools.product(*choices), 512):
+            leaf_for = dict(pair for pair in picked if pair is not None)
+            if leaf_for:
+                yield leaf_for
+
+    # Where it went wrong
+
+    def locate(self, rows: dict[str, Row]) -> None:
+        """Name for each wrong number the first node whose gradient does not follow from the numbers further on."""
+        for root in {question.root for question, _, _ in self.numeric.values() if question.kind == "gradient"}:
+            first = self._origins(root, rows)
+            for name, (question, _, _) in self.numeric.items():
+                if rows[name].verdict == "wrong" and question.kind == "gradient" and question.root is root:
+                    above = set(backward_order(root))
+                    further_on = (o for o in first if o is question.node or _reaches(o, question.node, above))
+                    self._set_node(rows, name, next(further_on, question.node))
+        for name, (question, _, _) in self.numeric.items():
+            if rows[name].verdict == "wrong" and question.kind != "gradient":
+                self._set_node(rows, name, question.node)
+
+    def _set_node(self, rows: dict[str, Row], name: str, node: Value) -> None:
+        rows[name] = replace(rows[name], node=self.named[node])
+
+    def _origins(self, root: Value, rows: Mapping[str, Row]) -> list[Value]:
+        """The nodes, in backward order, whose wrong number does not follow from the student's own further on."""
+        sign = -1.0 if self.convention == "negative_gradient" else 1.0
+        given = {
+            question.node: (sign * obtained, half, rows[name].verdict)
+            for name, (question, obtained, half) in self.numeric.items()
+            if question.kind == "gradient" and question.root is root
+        }
+        copies = self.sampler.copies
+        order = backward_order(root)
+        doubt: dict[Value, float] = {root: 0.0}  # how far the roundings of the student's numbers reach
+        for node in order:
+            copies[node].set_derivatives(self.sampler.given.derivatives[node])
+            for parent, _ in derivatives_by_parent(node):
+                doubt[parent] = 0.0
+        for node in doubt:
+            copies[node].grad = 0.0
+        copies[root].grad = 1.0
+        origins = []
+
+        def follow(node: Value) -> None:
+            if node not in given or node is root:
+                return
+            number_given, half, verdict = given[node]
+            predicted, slack = copies[node].grad, doubt[node] + 3.0 * half + EXACT_RTOL * abs(copies[node].grad)
+            if verdict == "wrong" and abs(number_given - predicted) > slack:
+                origins.append(node)
+            copies[node].grad, doubt[node] = number_given, half
+
+        for node in order:
+            follow(node)
+            next(sweep([copies[node]]))
+            for parent, derivative in derivatives_by_parent(node):
+                doubt[parent] += abs(derivative) * doubt[node]
+        for leaf in [node for node in doubt if not node.op]:
+            follow(leaf)
+        return origins
+
+    @cached_property
+    def _copied_words(self) -> Words:
+        return Words(self.sampler.copies[self.loss])
+
+    def _derivation(self, question: Question) -> str:
+        """The right derivation in symbols, with the numbers at the given values."""
+        copies, given, words = self.sampler.copies, self.sampler.given, self._copied_words
+        root, node = copies[question.root], copies[question.node]
+        if question.kind == "value":
+            return f"  {words.forward_line(node)}"
+        for computed in self.sampler.forward:
+            copies[computed].set_derivatives(given.derivatives[computed])
+        if question.kind == "local":
+            local, _ = self.sampler.gradient(given, "local", question.root, question.node)
+            return local_derivation(words, node, root, local)
+        for original, copy in copies.items():
+            copy.grad, _ = self.sampler.gradient(given, "gradient", question.root, original)
+        lines = derivation(words, node, root)
+        if question.kind == "new":
+            name, lr = words.names[node], self.lr or 0.0
+            grad = f"({words.number(node.grad)})" if node.grad < 0.0 else words.number(node.grad)
+            lines += (
+                f"\n  new {name} = {name} − lr·{words.gradient_of(node)} = {words.number(node.data)} − "
+                f"{words.number(lr)}·{grad} = {number(node.data - lr * node.grad, 9)}"
+            )
+        return lines
+
+
+def _reaches(node: Value, target: Value, within: set[Value]) -> bool:
+    """Whether `target` is below `node`."""
+    return node.op != "" and target in {p for inner in backward_order(node) if inner in within for p in inner.parents}
+
+
+def _literal(formula: Formula) -> str | None:
+    """The text of a formula that is one number with its sign; None where it is more."""
+    tree: ast.expr = formula.tree
+    sign = ""
+    while isinstance(tree, ast.UnaryOp):
+        if isinstance(tree.op, ast.USub):
+            sign = "" if sign else "-"
+        tree = tree.operand
+    return sign + formula.literal_text(tree) if isinstance(tree, ast.Constant) else None
+
+
+def _half_unit(text: str) -> Decimal:
+    """Half a unit in the last printed place of a number."""
+    exponent = Decimal(text).as_tuple().exponent
+    return Decimal(1).scaleb(int(exponent)) / 2
+
+
+def judge_number(text: str, expected: float, digits: int, noise: float, *, is_float: bool = False) -> tuple[Verdict, str]:
+    """Judge a printed number: outside half a unit in its last place it is wrong, inside right if it has `digits`.
+
+    `noise` is how far from 0 rounding alone may leave the engine's number. A float, and text of 15 digits or
+    more, is also right within a relative 1e-6.
+    """
+    printed = Decimal(text)
+    significant = len(printed.as_tuple().digits)
+    if float(printed) == 0.0 and abs(expected) <= noise:
+        return "right", ""
+    distance = abs(printed - Decimal(expected))
+    relative = float(distance) / abs(expected) if expected else math.inf
+    half = _half_unit(text)
+    if relative <= EXACT_RTOL or distance == 0:
+        return "right", ""
+    if (is_float or significant >= 15) and relative <= FLOAT_RTOL:
+        return "right", ""
+    if distance > half + Decimal(4.0 * math.ulp(expected)):
+        if distance <= 7 * half and significant > 1:
+            rounded = Decimal(expected).quantize(2 * half)
+            return "wrong", f"Only the last digit is off: to this many places it is {rounded}.".replace("-", "−")
+        return "wrong", ""
+    if significant >= digits:
+        return "right", ""
+    noun = "digit" if significant == 1 else "digits"
+    return "undecided", f"Right as far as it goes: {significant} significant {noun}, and {digits} are needed."
+
+
+def _moved(result: Value, decimals: list[tuple[Value, float]], direction: float) -> float:
+    """The result with every decimal moved by half its last place so that the result goes in one direction."""
+    before = [leaf.data for leaf, _ in decimals]
+    for leaf, half in decimals:
+        leaf.data += direction * math.copysign(half, leaf.grad)
+    try:
+        result.refresh()
+        return result.data
+    except DomainError:
+        return math.copysign(math.inf, direction)
+    finally:
+        for (leaf, _), data in zip(decimals, before, strict=True):
+            leaf.data = data

@@ -1,0 +1,183 @@
+"""Points at which two formulas over a graph are told apart."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from engine.backprop import sweep
+from engine.explain import unlabelled_below
+from engine.graph import backward_order, derivatives_by_parent, forward_order, leaves, recorded_derivatives
+from engine.ops import CONSTANT
+from engine.value import DomainError, Value, clone, evaluate, partials
+
+STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
+NARROW, WIDE = 2.0, 4.0
+MOST_CANDIDATES = 240
+
+
+@dataclass
+class Candidate:
+    """The values of every node at one point, and what was derived from them so far."""
+
+    values: dict[Value, float]
+    sides: frozenset[tuple[object, bool]]  # on which side of each kink the point lies
+    derivatives: dict[Value, list[float | None]]
+    gradients: dict[tuple[str, Value], dict[Value, tuple[float, bool]]] = field(default_factory=dict)
+
+
+class Sampler:
+    """Seeded points for the leaves under a loss, and the gradients there. The loss itself is never touched."""
+
+    def __init__(self, loss: Value, seed: int) -> None:
+        self.loss = loss
+        self.copies = clone(loss)
+        self.forward = forward_order(loss)
+        self.order = backward_order(loss)
+        self.rank = {node: position for position, node in enumerate(self.order)}
+        self.variables = [leaf for leaf in leaves(self.forward) if leaf._row is not CONSTANT] or [loss]
+        self._streams = {
+            reach: _Stream(self._draws(reach, random.Random(f"{seed} {reach}"))) for reach in (NARROW, WIDE, 0.0)
+        }
+        self._nudges = random.Random(seed)
+        computed = {node: list(recorded_derivatives(node)) for node in self.forward}
+        sides = frozenset(
+            (node, node._row.kink(*[parent.data for parent in node.parents]) > 0.0)
+            for node in self.forward
+            if node._row.kink is not None
+        )
+        self.given = Candidate({node: node.data for node in (*self.variables, *self.forward)}, sides, computed)
+
+    def stream(self, reach: float) -> Iterator[Candidate]:
+        """Points with leaves in [−reach, reach]; with a reach of 0, ever closer around the given values."""
+        return iter(self._streams[reach])
+
+    def _draws(self, reach: float, rng: random.Random) -> Iterator[Candidate]:
+        for attempt in range(MOST_CANDIDATES):
+            if reach:
+                point = {leaf: rng.uniform(-reach, reach) for leaf in self.variables}
+            else:
+                spread = 0.5 ** (attempt // 20)
+                point = {
+                    leaf: leaf.data + spread * rng.uniform(-1.0, 1.0) * max(abs(leaf.data), 0.1)
+                    for leaf in self.variables
+                }
+            candidate = self._repaired(point, reach, rng)
+            if candidate is not None:
+                yield candidate
+
+    def _repaired(self, point: dict[Value, float], reach: float, rng: random.Random) -> Candidate | None:
+        """The point, with the leaves under an operation that is undefined there drawn anew, positive in turn."""
+        for attempt in range(30):
+            try:
+                return self._candidate(point)
+            except _Undefined as undefined:
+                if not reach:
+                    return None
+                for leaf in leaves(forward_order(undefined.node)):
+                    if leaf in point:
+                        drawn = rng.uniform(-reach, reach)
+                        point[leaf] = abs(drawn) if attempt % 2 else drawn
+        return None
+
+    def _candidate(self, point: dict[Value, float]) -> Candidate:
+        values = dict(point)
+        sides = set()
+        recorded = {}
+        for node in self.forward:
+            operands = tuple([values.get(parent, parent.data) for parent in node.parents])
+            try:
+                out = evaluate(node._row, operands)
+            except DomainError:
+                raise _Undefined(node) from None
+            if not math.isfinite(out):
+                raise _Undefined(node)
+            values[node] = out
+            recorded[node] = partials(node._row, out, operands, node.parents)
+            if node._row.kink is not None:
+                sides.add((node, node._row.kink(*operands) > 0.0))
+        return Candidate(values, frozenset(sides), recorded)
+
+    def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> tuple[float, bool]:
+        """∂root/∂node at the candidate, and whether it is steady there.
+
+        Of kind "local" the chain rule stops at labelled nodes.
+        """
+        known = candidate.gradients.get((kind, root))
+        if known is None:
+            known = self._swept(candidate, kind, root)
+            candidate.gradients[kind, root] = known
+        return known.get(node, (0.0, True))
+
+    def _swept(self, candidate: Candidate, kind: str, root: Value) -> dict[Value, tuple[float, bool]]:
+        order = unlabelled_below(root, self.rank) if kind == "local" else backward_order(root)
+        exact = self._sweep(order, root, candidate.derivatives)
+        steady = {node: math.isfinite(grad) for node, grad in exact.items()}
+        for pattern in ("up", "down", "mixed", "mixed"):
+            moved = self._sweep(order, root, self._nudged(order, candidate, pattern))
+            for node, grad in exact.items():
+                steady[node] = steady[node] and abs(moved[node] - grad) <= STEADY * abs(grad)
+        return {node: (grad, steady[node]) for node, grad in exact.items()}
+
+    def _sweep(
+        self, order: list[Value], root: Value, derivatives: dict[Value, list[float | None]]
+    ) -> dict[Value, float]:
+        """∂root/∂node for every node that the order reaches, by the one chain rule, on the copies."""
+        reached = {root: self.copies[root]}
+        for node in order:
+            self.copies[node].set_derivatives(derivatives[node])
+            reached |= {parent: self.copies[parent] for parent, _ in derivatives_by_parent(node)}
+        for copy in reached.values():
+            copy.grad = 0.0
+        self.copies[root].grad = 1.0
+        for _ in sweep([self.copies[node] for node in order]):
+            pass
+        return {node: copy.grad for node, copy in reached.items()}
+
+    def _nudged(self, order: list[Value], candidate: Candidate, pattern: str) -> dict[Value, list[float | None]]:
+        """The local derivatives in textbook form, with every recorded value moved by a unit in its last place."""
+
+        def moved(node: Value) -> float:
+            value = candidate.values.get(node, node.data)
+            if node not in candidate.values:  # a constant stays
+                return value
+            up = pattern == "up" or (pattern == "mixed" and self._nudges.random() < 0.5)
+            return math.nextafter(value, math.inf if up else -math.inf) if value else value
+
+        values: dict[Value, float] = {}
+        for node in order:
+            for each in (node, *node.parents):
+                if each not in values:
+                    values[each] = moved(each)
+        return {
+            node: partials(
+                node._row, values[node], tuple([values[p] for p in node.parents]), node.parents, textbook=True
+            )
+            for node in order
+        }
+
+
+class _Undefined(Exception):
+    def __init__(self, node: Value) -> None:
+        self.node = node
+
+
+class _Stream:
+    """An iterator that can be read again from its start."""
+
+    def __init__(self, draws: Iterator[Candidate]) -> None:
+        self._draws = draws
+        self._seen: list[Candidate] = []
+
+    def __iter__(self) -> Iterator[Candidate]:
+        position = 0
+        while True:
+            if position == len(self._seen):
+                drawn = next(self._draws, None)
+                if drawn is None:
+                    return
+                self._seen.append(drawn)
+            yield self._seen[position]
+            position += 1
