@@ -92,7 +92,9 @@ class Report(Mapping[str, Row]):
             raise AssertionError(f"not every answer is right\n{self}")
 
     def __str__(self) -> str:
-        return "\n".join([_table(list(self._rows.values())), *map(_details, self._rows.values())]).rstrip()
+        told: set[str] = set()
+        details = [_details(row, told) for row in self._rows.values() if row.verdict != "right"]
+        return "\n\n".join([_table(list(self._rows.values())), *details])
 
     __repr__ = __str__
 
@@ -125,20 +127,23 @@ def _table(rows: list[Row]) -> str:
     return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
 
 
-def _details(row: Row) -> str:
-    if row.verdict == "right":
-        return ""
-    lines = [f"\n{one_line(shorten(row.name))} is {row.verdict}"]
-    if row.difference is not None and row.verdict == "wrong":
+def _details(row: Row, told: set[str]) -> str:
+    """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
+    lines = [f"{one_line(shorten(row.name))} is {row.verdict}"]
+    if row.obtained is not None and row.expected is not None and row.difference is not None:
         lines[0] += (
-            f": yours gives {number(row.obtained or 0.0, 9)}, the engine {number(row.expected or 0.0, 9)}, "
+            f": yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
             f"difference {number(row.difference, 3)}"
         )
     lines += [f"  {line}" for line in row.message.splitlines()]
     if row.node:
         lines.append(f"  went wrong first at: {one_line(shorten(row.node))}")
-    if row.derivation:
-        lines += ["  the right derivation:", *[f"  {line}" for line in row.derivation.splitlines()]]
+    derivation_lines = row.derivation.splitlines()
+    if derivation_lines:
+        new = [line for line in derivation_lines if line not in told] or derivation_lines[-1:]
+        lines.append(f"  the right derivation{'' if len(new) == len(derivation_lines) else ', after lines above'}:")
+        lines += [f"  {line}" for line in new]
+        told |= set(derivation_lines)
     return "\n".join(lines)
 
 
@@ -512,8 +517,7 @@ class _Comparison:
 
     def _written(self, formula: Formula, candidate: Candidate) -> str:
         used = [self.by_name[name] for name in formula.names if name in self.by_name]
-        shown = dict.fromkeys([node for node in used if not node.op] or used)
-        return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in [*shown][:5])
+        return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in used[:5])
 
     def _put_in(self, formula: Formula) -> Iterator[dict[ast.Constant, tuple[Value, float]]]:
         """Ways to read the formula's literals as given values of leaves."""
@@ -653,7 +657,7 @@ def judge_number(text: str, expected: float, digits: int, noise: float, *, is_fl
         return "right", ""
     if distance > half + Decimal(4.0 * math.ulp(expected)):
         if distance <= 7 * half and significant > 1:
-            rounded = Decimal(expected).quantize(2 * half)
+            rounded = Decimal(expected).quantize(Decimal(text))
             return "wrong", f"Only the last digit is off: to this many places it is {rounded}.".replace("-", "−")
         return "wrong", ""
     if significant >= digits:

@@ -186,6 +186,8 @@ class Formula:
                 self._fail("The number is too long.", at, "17 digits say all that a float holds.")
             if "nested parentheses" in problem:
                 self._too_deep()
+            if self._written[-1] in "+-*/(,":
+                self._fail("The formula breaks off here.", len(self._written), "Something must follow the last sign.")
             self._fail("This is not a formula.", at, self._product_hint())
         except (RecursionError, MemoryError, ValueError):
             self._too_deep()
