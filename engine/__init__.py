@@ -1,5 +1,8 @@
 """chalkgrad's engine: scalar reverse-mode automatic differentiation, open at every step."""
 
+from engine.compare import Mistake, Report, Row, compare
+from engine.drawing import Drawing, LayoutError, draw
+from engine.formula import FormulaError, Graph, build
 from engine.functions import (
     cos,
     dot,

@@ -123,7 +123,7 @@ def _table(rows: list[Row]) -> str:
     Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
     counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = [line.rstrip() for line in output.getvalue().strip("\n").splitlines()]
+    lines = [line.rstrip() for line in output.getvalue().splitlines() if line.strip()]
     return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
 
 
@@ -193,32 +193,37 @@ def compare(
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it was given, and where it stands in a file."""
+    """An answer as it was given, where it stands in a file, and what is wrong with its line."""
 
     name: str
     given: Any
     source: Source | None = None
+    problem: FormulaError | None = None
 
 
 def read_answers(text: str) -> list[Answer]:
-    """The answers of a file: lines `name = number or formula`, `#` for comments. Raises FormulaError."""
+    """The answers of a file: lines `name = number or formula`, `#` for comments.
+
+    A line that answers nothing, or answers again, is kept with its problem. Raises FormulaError for no answers.
+    """
     found: dict[str, Answer] = {}
     for line_number, line in enumerate(lines_of(text), start=1):
         code = line.split("#", 1)[0]
         if not code.strip():
             continue
-        source = Source(line, line_number, code.find("=") + 1)
-        name, equals, answer = code.partition("=")
-        name = name.strip()
+        name, equals, given = code.partition("=")
+        name, start = name.strip(), len(code) - len(code.lstrip())
+        source, problem = Source(line, line_number, len(code) - len(given)), None
         if not equals or not name:
-            raise Source(line, line_number).error("This line answers nothing.", 0, "Write `dL/dw = number or formula`.")
-        if name in found:
-            raise Source(line, line_number).error(
-                f"`{shorten(name)}` is answered twice, first on line {found[name].source.line}.",  # type: ignore[union-attr]
-                line.index(name),
-                "Take out one of the two.",
+            problem = Source(line, line_number).error(
+                "This line answers nothing.", start, "Write `dL/dw = number or formula`."
             )
-        found[name] = Answer(name, answer, source)
+        elif name in found and (earlier := found[name].source) is not None:
+            problem = Source(line, line_number).error(
+                f"`{shorten(name)}` is answered twice, first on line {earlier.line}.", start, "Take out one of the two."
+            )
+        key = name if problem is None else f"{name} (line {line_number})"
+        found[key] = Answer(key, given, source, problem)
     if not found:
         raise FormulaError("The file has no answers.", hint="Write one a line, such as `dL/dw = 0.25`.")
     return list(found.values())
@@ -316,6 +321,8 @@ class _Comparison:
         name, answer = given.name, given.given
         shown = answer if isinstance(answer, str) else str(answer.data if isinstance(answer, Value) else answer)
         shown = shown.strip()
+        if given.problem is not None:
+            return Row(name, shown, "invalid", message=str(given.problem))
         try:
             question = self.question(name)
         except (_Unanswerable, LookupError, FormulaError) as error:

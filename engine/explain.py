@@ -262,6 +262,15 @@ class Contribution(Protocol):
     def after(self) -> float: ...  # noqa: D102
 
 
+class Step(Protocol):
+    """What the words need of a walk's step."""
+
+    @property
+    def node(self) -> Value: ...  # noqa: D102
+    @property
+    def contributions(self) -> Sequence[Contribution]: ...  # noqa: D102
+
+
 @dataclass
 class _Rows:
     """Lines that align at their sign."""
@@ -306,6 +315,27 @@ def step_in_words(
         + f"\n{lines}"
         + (f"\n  … and {more} parents more" if more > 0 else "")
     )
+
+
+def line_in_words(words: Words, steps: Sequence[Step]) -> str:
+    """Steps from one labelled node to the next, taken together: a line of the derivation for each node reached."""
+    if len(steps) < 2:
+        return ""
+    first = steps[0].node
+    through = {step.node for step in steps}
+    amounts: dict[Value, float] = {}
+    for step in steps:
+        for one in step.contributions:
+            if one.parent not in through:
+                amounts[one.parent] = amounts.get(one.parent, 0.0) + one.amount
+    rank = {node: position for position, node in enumerate(words.order)}
+    symbols = _through_unlabelled(words, first, rank, words.names, None)
+    lines = _Rows()
+    for parent, amount in list(amounts.items())[:MOST_LINES]:
+        if parent in symbols:
+            product = _times("" if first is words.loss else words.gradient_of(first), symbols[parent])
+            lines.add(words.gradient_of(parent), "+=", f"{product} = {words.number(amount)}")
+    return f"together, from {words.names[first]}\n{lines}" if lines.rows else ""
 
 
 def forward_in_words(words: Words) -> list[str]:
@@ -364,7 +394,7 @@ def _times(upstream: str, local: Symbol) -> str:
 
 
 def _through_unlabelled(
-    words: Words, node: Value, rank: Mapping[Value, int], between: Container[Value], target: Value
+    words: Words, node: Value, rank: Mapping[Value, int], between: Container[Value], target: Value | None
 ) -> dict[Value, Symbol]:
     """∂node/∂u for each labelled u (and the target) that `node` reaches through nodes without a label."""
     written, _ = words.all_written()

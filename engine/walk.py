@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.backprop import nan_message, sweep
-from engine.explain import Words, step_in_words
+from engine.explain import Words, line_in_words, step_in_words
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
 from engine.value import Value
 
@@ -50,7 +50,10 @@ class Steps(list[Step]):
     """The steps of one line of a derivation, which print in words."""
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self)) or "The walk is at its end."
+        if not self:
+            return "The walk is at its end."
+        together = line_in_words(self[0]._words, self)
+        return "\n\n".join([*map(str, self), *([together] if together else [])])
 
     __repr__ = __str__
 

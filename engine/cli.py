@@ -1,0 +1,234 @@
+"""The command `chalkgrad`: step, draw, check."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.compare import judge, read_answers
+from engine.debugger import Debugger
+from engine.drawing import LayoutError, draw
+from engine.explain import Words, number
+from engine.formula import FormulaError, Graph, build
+from engine.graph import nodes, shorten
+from engine.value import Value
+from engine.walk import Backprop
+
+RIGHT, WRONG, UNREADABLE = 0, 1, 2
+LARGEST_FILE = 10_000_000  # bytes
+
+
+class CommandError(Exception):
+    """What the command tells before it ends with status 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without Greek letters still gets an answer
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        try:
+            status = run(options)
+            sys.stdout.flush()
+            return status
+        except (CommandError, FormulaError, LayoutError, FloatingPointError) as error:
+            print(f"chalkgrad: {error}", file=sys.stderr)
+            return UNREADABLE
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:  # the reader, such as `head`, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return RIGHT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chalkgrad",
+        description="Step through backpropagation, draw its graph, check a derivation made by hand.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        added.set_defaults(run=run)
+        added.add_argument("file", metavar="FILE", help="a formula file: one assignment a line, the last is the loss")
+        added.add_argument("--atomic", action="store_true", help="keep weighted sums as single products and sums")
+        return added
+
+    step = command("step", _step, "walk through the backward pass node by node")
+    step.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
+    step.add_argument("--lr", type=_rate, help="learning rate: with --all, print the updated parameters too")
+    step.add_argument("--script", metavar="FILE", help="read the commands from a file")
+    step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
+    drawing = command("draw", _draw, "draw the graph as SVG")
+    drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
+    check = command("check", _check, "check answers made by hand")
+    check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
+    check.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
+    check.add_argument("--digits", type=_digits, default=3, help="significant digits that a number needs (3)")
+    check.add_argument("--seed", type=int, default=0, help="seed of the points at which formulas are compared (0)")
+    check.add_argument(
+        "--convention",
+        choices=["gradient", "negative_gradient"],
+        default="gradient",
+        help="negative_gradient where the answers are δ = −∂L/∂z",
+    )
+    return parser
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not math.isfinite(rate):
+        raise argparse.ArgumentTypeError(f"a learning rate is a number such as 0.5, not {text!r}")
+    return rate
+
+
+def _digits(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 17:
+        raise argparse.ArgumentTypeError(f"digits are a whole number from 1 to 17, not {text!r}")
+    return int(text)
+
+
+def _read(path: str) -> str:
+    """The text of a file. Raises CommandError, naming the file and what is wrong with it."""
+    shown = shorten(path)
+    try:
+        if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
+            raise CommandError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no formula file.")
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise CommandError(f"there is no file {shown}. Is the path right, seen from {Path.cwd().name}/?") from None
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{shown} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CommandError(
+            f"{shown} is not UTF-8 text: line {line} has the byte 0x{data[error.start]:02x}. Save it as UTF-8."
+        ) from None
+    if not text.strip("\ufeff \t\r\n"):
+        raise CommandError(f"{shown} is empty. Write one assignment a line, such as `z = w*x + b`.")
+    return text
+
+
+def _built(options: argparse.Namespace) -> Graph:
+    try:
+        graph = build(_read(options.file), atomic=options.atomic)
+    except FormulaError as error:
+        raise CommandError(f"{shorten(options.file)}, {error}") from None
+    if not graph.loss.op:
+        raise CommandError(
+            f"{shorten(options.file)}: the last line gives {graph.loss.label} a number, so there is nothing to "
+            "differentiate. The last line must be the formula of the loss."
+        )
+    under = set(nodes(graph.loss))
+    for name, node in graph.items():
+        if node not in under:
+            print(f"note: {graph.loss.label} does not depend on {name}", file=sys.stderr)
+    return graph
+
+
+def _step(options: argparse.Namespace) -> int:
+    graph = _built(options)
+    if options.lr is not None and not options.all:
+        raise CommandError("--lr prints the updates at the end of a chapter: write --all --lr too.")
+    if options.lr is not None and not graph.parameters:
+        raise CommandError(
+            f"--lr needs to know which leaves are weights: add a line to {shorten(options.file)}, such as "
+            f"`parameters: {_likely_parameters(graph)}`."
+        )
+    walk = Backprop(graph.loss, digits=options.digits)
+    if options.all:
+        for line in _chapter(graph, walk, options.lr):
+            print(line)
+        return RIGHT
+    if options.script is None:
+        debugger = Debugger(walk)
+    else:
+        debugger = Debugger(walk, commands=_read(options.script).rstrip().splitlines())
+    debugger.cmdloop()
+    interactive = options.script is None and sys.stdin.isatty()
+    return UNREADABLE if debugger.failed and not interactive else RIGHT
+
+
+def _likely_parameters(graph: Graph) -> str:
+    leaves = [name for name, node in graph.items() if not node.op]
+    weights = [name for name in leaves if name[0] in "wWbB"]
+    return " ".join((weights or leaves)[:8])
+
+
+def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> list[str]:
+    """Forward pass, loss, backward pass and updates, in the order of the chapter."""
+    words = walk.words
+    inner = [node for node in graph.values() if node.op and node is not graph.loss and node in words.names]
+    lines = ["Forward pass", *[f"  {words.forward_line(node)}" for node in inner]]
+    lines += ["", "Loss", f"  {words.forward_line(graph.loss)}", "", "Backward pass"]
+    for step in walk:
+        lines += [*str(step).splitlines(), ""]
+    lines.append("Gradients")
+    width = max(len(words.gradient_of(node)) for node in graph.values() if node in words.names)
+    for node in graph.values():
+        if not node.op and node in words.names:
+            lines.append(f"  {words.gradient_of(node):<{width}} = {words.number(node.grad)}")
+    if lr is not None:
+        lines += ["", f"Updates, learning rate {number(lr)}", *_updates(graph.parameters, words, lr)]
+    return lines
+
+
+def _updates(parameters: Sequence[Value], words: Words, lr: float) -> list[str]:
+    lines = []
+    for node in parameters:
+        name, grad = words.names.get(node, node.label), words.number(node.grad)
+        factor = f"({grad})" if node.grad < 0.0 else grad
+        lines.append(
+            f"  new {name} = {name} − lr·∂{words.names[words.loss]}/∂{name} = {words.number(node.data)} − "
+            f"{number(lr)}·{factor} = {words.number(node.data - lr * node.grad)}"
+        )
+    return lines
+
+
+def _draw(options: argparse.Namespace) -> int:
+    graph = _built(options)
+    graph.loss.backward()
+    try:
+        path = draw(graph.loss).save(options.output)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{shorten(options.output)} can't be written: {error.strerror or error}.") from None
+    print(f"wrote {path}")
+    return RIGHT
+
+
+def _check(options: argparse.Namespace) -> int:
+    graph = _built(options)
+    text = _read(options.answers)
+    try:
+        answers = read_answers(text)
+    except FormulaError as error:
+        raise CommandError(f"{shorten(options.answers)}, {error}") from None
+    report = judge(
+        graph.loss,
+        answers,
+        lr=options.lr,
+        digits=options.digits,
+        seed=options.seed,
+        convention=options.convention,
+    )
+    print(report)
+    if any(row.verdict == "invalid" for row in report.values()):
+        return UNREADABLE
+    return RIGHT if report.ok else WRONG
