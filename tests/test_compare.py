@@ -1,0 +1,369 @@
+"""The comparison: what is right, what is wrong, and that a planted error is caught."""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import Value, build, compare, dot, sigmoid
+from engine.compare import judge_number
+from engine.graph import nodes
+from tests.strategies import case, drawn_leaves, graph_of, graphs, worked
+
+EQUIVALENT = case("equivalent.json")
+MISTAKES = case("mistakes.json")
+MAZUR_GRADIENTS = {
+    "dE/dout_o1": "0.74136507",
+    "dE/dw5": "0.082167041",
+    "dE/dnet_o1": "0.138498562",
+    "dE_o1/dout_h1": "0.055399425",
+    "dE/dout_h1": "0.036350306",
+    "dE/dw1": "0.000438568",
+}
+
+
+def verdict(loss, key, answer, **options):
+    return compare(loss, {key: answer}, **options)[key].verdict
+
+
+@pytest.fixture
+def mazur():
+    return worked("mazur_2_2_2")["E"]
+
+
+@pytest.fixture
+def neuron():
+    """The graph of DESIGN's example: one sigmoid neuron and half its squared error."""
+    return build("z = w*x + b\na = sigmoid(z)\nL = 0.5*(y - a)**2", w=0.3, x=1.5, b=-0.2, y=1.0)["L"]
+
+
+@pytest.mark.parametrize("example", EQUIVALENT, ids=lambda example: example["id"])
+def test_right_derivations_written_differently_are_accepted(example):
+    for seed in range(100):
+        loss = graph_of(example, drawn_leaves(example, seed))[example["loss"]]
+        report = compare(loss, {example["wrt"]: example["student"]}, seed=seed)
+        assert report.ok, f"seed {seed}\n{report}"
+
+
+@pytest.mark.parametrize("example", MISTAKES, ids=lambda example: example["id"])
+def test_wrong_derivations_are_never_accepted(example):
+    for seed in range(20):
+        loss = graph_of(example, drawn_leaves(example, seed))[example["loss"]]
+        assert verdict(loss, example["wrt"], example["wrong"], seed=seed, lr=0.5) == "wrong"
+
+
+@pytest.mark.parametrize("example", MISTAKES, ids=lambda example: example["id"])
+def test_the_right_derivations_of_the_same_graphs_are_accepted(example):
+    if example["id"].startswith("m32"):  # right only where y > z, and said to be so
+        loss = graph_of(example, {"x": 1.0, "y": 1.0, "z": -4.0})["f"]
+        row = compare(loss, {"y": example["correct"]})["y"]
+        assert (row.verdict, "on the side of each kink where the given values lie" in row.message) == ("wrong", True)
+        assert verdict(loss, "y", "max(y, z) + (x + y)*step(y - z)") == "right"
+        return
+    for seed in range(5):
+        loss = graph_of(example, drawn_leaves(example, seed))[example["loss"]]
+        assert verdict(loss, example["wrt"], example["correct"], seed=seed, lr=0.5) == "right"
+
+
+@given(graphs(most=8))
+def test_the_engines_own_numbers_are_right_and_moved_ones_wrong(graph):
+    loss, _ = graph
+    loss.zero_grad()
+    loss.backward()
+    labelled = {node.label: node for node in nodes(loss) if node.label}
+    if not labelled:
+        return
+    assert compare(loss, {name: node.grad for name, node in labelled.items()}).ok
+    for name, node in labelled.items():
+        if abs(node.grad) > 1e-3:
+            assert verdict(loss, name, f"{node.grad * 1.01:.8g}") == "wrong"
+            assert verdict(loss, name, f"{node.grad:.8g}") == "right"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "verdict"),
+    [
+        ("0.082167041", 0.08216704056, "right"),
+        ("0.082167042", 0.08216704056, "wrong"),  # outside half a unit is wrong at any length
+        ("0.0822", 0.08216704056, "right"),
+        ("0.08", 0.08216704056, "undecided"),  # one digit is not enough
+        ("0.09", 0.08216704056, "wrong"),
+        ("0.082", 0.08216704056, "undecided"),
+        ("0.500", 0.5, "right"),  # trailing zeros count
+        ("0.5", 0.5, "right"),  # exact
+        ("0.5", 0.5004, "undecided"),
+        ("0", 0.0, "right"),
+        ("0", 0.3, "undecided"),
+        ("0.000", 0.0004, "undecided"),
+        ("3", 3.0, "right"),
+        ("3", 3.6, "wrong"),
+        ("-1.50e-3", -0.0015, "right"),
+        ("1200", 1200.4, "right"),
+        ("0.7071066904050358", 0.7071067811865476, "right"),  # 15 digits and more: a float, to 1e-6
+        ("0.7071050000000000", 0.7071067811865476, "wrong"),
+        ("0.125", 0.1245, "right"),  # exactly half a unit away
+    ],
+)
+def test_a_printed_number_is_judged_by_its_digits(text, expected, verdict):
+    assert judge_number(text, expected, 3, 0.0)[0] == verdict
+
+
+def test_the_number_of_digits_that_are_needed_can_be_set(mazur):
+    assert verdict(mazur, "w5", "0.082") == "undecided"
+    assert verdict(mazur, "w5", "0.082", digits=2) == "right"
+    assert verdict(mazur, "w5", "0.0821670", digits=9) == "undecided"
+
+
+def test_numbers_may_come_as_python_numbers(mazur):
+    grad = 0.082167040564230779
+    for right in (grad, grad * (1 + 5e-7), np.float64(grad), Decimal("0.082167041"), Fraction(grad), Value(grad)):
+        assert verdict(mazur, "w5", right) == "right", repr(right)
+    assert verdict(mazur, "w5", grad * (1 + 5e-6)) == "wrong"
+    circuit = worked("cs231n_add_mul")["f"]
+    assert verdict(circuit, "x", -4) == "right"
+    assert verdict(circuit, "x", -3) == "wrong"
+
+
+def test_numbers_multiplied_out_are_right_if_their_roundings_can_reach_the_engine(mazur):
+    assert verdict(mazur, "w5", "0.741*0.187*0.593") == "right"
+    assert verdict(mazur, "w5", "0.741365*0.186816*0.593270") == "right"
+    assert verdict(mazur, "w5", "0.741*0.187*0.598") == "wrong"
+    assert verdict(mazur, "w5", "0.741*(1 - 0.813)*0.593") == "right"
+    assert verdict(worked("cs231n_add_mul")["f"], "x", "-8/2") == "right"
+    assert verdict(worked("cs231n_add_mul")["f"], "x", "-9/2") == "wrong"
+    assert verdict(mazur, "w5", "0.1*1") == "undecided"  # 0.05 … 0.15 says nothing
+
+
+def test_mazurs_gradients_are_right_and_one_changed_digit_is_found(mazur):
+    assert compare(mazur, MAZUR_GRADIENTS).ok
+    for name, printed in MAZUR_GRADIENTS.items():
+        for place in range(len(printed) - 5, len(printed)):
+            digit = str((int(printed[place]) + 4) % 10)
+            report = compare(mazur, {**MAZUR_GRADIENTS, name: printed[:place] + digit + printed[place + 1 :]})
+            assert [row.name for row in report.values() if row.verdict == "wrong"] == [name]
+            assert report[name].node == name.split("/d")[1]
+
+
+def test_the_last_digit_off_is_told_as_such(mazur):
+    row = compare(mazur, {"dE_o2/dout_h1": "-0.019049119"})["dE_o2/dout_h1"]
+    assert row.verdict == "wrong"
+    assert row.message == "Only the last digit is off: to this many places it is −0.019049118."
+
+
+def test_the_first_node_that_went_wrong_is_found_from_the_students_own_numbers(mazur):
+    slip = {
+        "out_o1": "0.741365",
+        "net_o1": "0.138499",
+        "w5": "0.0821670",
+        "out_o2": "-0.217072",
+        "net_o2": "-0.0380982",
+        "out_h1": "0.0553994",  # only one of two paths
+        "net_h1": "0.0133679",
+        "w1": "0.000668396",
+    }
+    report = compare(mazur, slip)
+    assert {name: row.node for name, row in report.items() if row.verdict == "wrong"} == {
+        "out_h1": "out_h1",
+        "net_h1": "out_h1",
+        "w1": "out_h1",
+    }
+
+
+@given(st.sampled_from(["out_o1", "net_o1", "out_h1", "net_h1"]), st.floats(0.2, 3.0).filter(lambda x: abs(x - 1) > 0.1))
+def test_a_planted_slip_is_traced_to_its_node(planted, factor):
+    """The student multiplies one gradient by a wrong factor and goes on rightly from there."""
+    graph = worked("mazur_2_2_2")
+    names = ["out_o1", "net_o1", "out_o2", "net_o2", "out_h1", "net_h1", "w5", "w1"]
+    order = ["E", "E_o1", "E_o2", "out_o1", "out_o2", "net_o1", "net_o2", "out_h1", "net_h1"]
+    wrong = dict.fromkeys(graph.values(), 0.0)
+    wrong[graph["E"]] = 1.0
+
+    def pass_on(node):
+        for parent, derivative in zip(node.parents, node.local_derivatives, strict=True):
+            wrong[parent] = wrong.get(parent, 0.0) + derivative * wrong[node]
+            if parent.op and not parent.label:
+                pass_on(parent)
+
+    for name in order:
+        if name == planted:
+            wrong[graph[name]] *= factor
+        pass_on(graph[name])
+    report = compare(graph["E"], {name: f"{wrong[graph[name]]:.7g}" for name in names}, digits=1)
+    wrong_rows = {name: row.node for name, row in report.items() if row.verdict == "wrong"}
+    assert wrong_rows.get(planted) == planted
+    assert set(wrong_rows.values()) == {planted}
+
+
+def test_answers_take_the_forms_of_the_chapter(neuron):
+    report = compare(
+        neuron,
+        {
+            "w": "-(y - a)*a*(1 - a)*x",
+            "dL/db": "-0.1078",
+            "∂L/∂z": "-(y − a)·a·(1 − a)",
+            "da/dw": "a*(1 - a)*x",
+            "local(a, z)": "a*(1-a)",
+            "local(L, a)": "a - y",
+            "value(z)": "w*x + b",
+            "new(w)": "w + lr*(y - a)*a*(1 - a)*x",
+            "da/dy": "0",
+        },
+        lr=0.1,
+    )
+    assert report.ok, str(report)
+
+
+def test_given_values_put_in_are_read_as_the_names(mazur):
+    assert verdict(mazur, "w8", "(out_o2 - 0.99)*out_o2*(1 - out_o2)*out_h2") == "right"
+    assert verdict(mazur, "out_o2", "-(0.99 - out_o2)") == "right"
+    assert verdict(mazur, "out_o2", "-(0.98 - out_o2)") == "wrong"
+    assert verdict(mazur, "out_h1", "(out_o1 - t1)*out_o1*(1 - out_o1)*0.4 + (out_o2 - t2)*out_o2*(1 - out_o2)*0.5") == (
+        "right"
+    )
+
+
+def test_agreement_at_the_given_point_alone_is_not_enough():
+    loss = build("L = w*x", w=3.0, x=1.0)["L"]
+    assert verdict(loss, "w", "x**2") == "wrong"
+    assert verdict(loss, "w", "x") == "right"
+
+
+def test_both_sides_of_a_kink_are_tried():
+    loss = build("z = w*x - 50\nL = relu(z) + w", w=1.0, x=1.0)["L"]
+    assert verdict(loss, "w", "step(z)*x + 1") == "right"
+    relu = build("L = relu(w*x)", w=1.0, x=1.0)["L"]
+    assert verdict(relu, "w", "x") == "wrong"
+    assert verdict(relu, "w", "x if w*x > 0 else 0") == "right"
+
+
+def test_points_are_positive_where_the_graph_needs_it():
+    loss = build("L = log(p)*sqrt(q) + x**0.5", p=0.5, q=2.0, x=3.0)["L"]
+    assert compare(loss, {"p": "sqrt(q)/p", "q": "log(p)/(2*sqrt(q))", "x": "0.5/sqrt(x)"}).ok
+    assert verdict(loss, "p", "1/p") == "wrong"
+
+
+def test_saturated_points_are_left_out():
+    loss = build("z = 30*w\na = tanh(z)\nL = a", w=0.1)["L"]
+    assert verdict(loss, "w", "30*(1 - a**2)") == "right"
+    assert verdict(loss, "w", "30*(1 - a)*(1 + a)") == "right"
+    assert verdict(loss, "w", "30*(1 - a)") == "wrong"
+
+
+def test_an_answer_undefined_at_a_kink_alone_is_excused():
+    loss = build("z = w*x\nL = relu(z)", w=1.0, x=2.0)["L"]
+    assert verdict(loss, "w", "max(0, z)/z*x") == "right"
+    assert verdict(loss, "w", "log(z)*0 + step(z)*x") == "wrong"  # undefined on half of all points
+
+
+def test_the_other_sign_convention(neuron):
+    assert verdict(neuron, "z", "(y - a)*a*(1 - a)") == "wrong"
+    assert verdict(neuron, "z", "(y - a)*a*(1 - a)", convention="negative_gradient") == "right"
+    with pytest.raises(ValueError, match="negative_gradient"):
+        compare(neuron, {"z": 1.0}, convention="delta")
+
+
+def test_a_value_where_a_gradient_was_asked_is_told(neuron):
+    row = compare(neuron, {"a": "0.562177"})["a"]
+    assert row.verdict == "wrong"
+    assert row.message == "This is the value of a. Its gradient, ∂L/∂a, was asked."
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "message"),
+    [
+        ("q", "1", "No node is called 'q'"),
+        ("dL/dq", "1", "No node is called 'q'"),
+        ("w", "1 +", "breaks off"),
+        ("w", "a(1-a)", "did you mean `a*(1-a)`?"),
+        ("w", "foo*x", "Nothing is called `foo`"),
+        ("w", "", "no formula here"),
+        ("w", None, "number or a formula"),
+        ("w", math.nan, "nan"),
+        ("w", [1.0], "number or a formula"),
+        ("new(w)", "0.3", "needs the learning rate"),
+        ("new(z)", "0.3", "needs the learning rate"),
+        ("w", "lr*x", "pass lr=0.5"),
+        ("local(L, w)", "1", "For the derivative along all paths ask dL/dw"),
+        ("local(L)", "1", "two names"),
+        ("value(a, b)", "1", "one name"),
+        ("w", "1/0", "divisor must not be 0"),
+    ],
+)
+def test_what_cannot_be_read_is_invalid_and_the_rest_still_checked(neuron, key, answer, message):
+    report = compare(neuron, {key: answer, "b": "-(y - a)*a*(1 - a)"})
+    assert (report[key].verdict, report["b"].verdict) == ("invalid", "right")
+    assert message in report[key].message
+    assert not report.ok
+
+
+def test_a_label_that_two_nodes_have_is_invalid():
+    x, y = Value(2.0, label="w"), Value(3.0, label="w")
+    loss = x * y
+    loss.label = "L"
+    report = compare(loss, {"w": "3", "L": "w"})
+    assert "names 2 nodes" in report["w"].message
+    assert "names 2 nodes" in report["L"].message
+
+
+def test_arguments_without_meaning_are_refused(neuron):
+    with pytest.raises(TypeError, match="a loss that is a Value, not float"):
+        compare(3.0, {"w": 1})
+    with pytest.raises(TypeError, match="a mapping"):
+        compare(neuron, ["w"])
+    with pytest.raises(ValueError, match="no answers"):
+        compare(neuron, {})
+    with pytest.raises(ValueError, match="from 1 on"):
+        compare(neuron, {"w": 1}, digits=0)
+
+
+def test_comparing_touches_neither_values_nor_gradients(neuron):
+    neuron.backward()
+    before = [(node.data, node.grad, node.local_derivatives) for node in nodes(neuron)]
+    compare(neuron, {"w": "x", "b": "0.3", "new(w)": "1.5"}, lr=0.5)
+    assert [(node.data, node.grad, node.local_derivatives) for node in nodes(neuron)] == before
+
+
+def test_the_report_shows_both_values_the_difference_and_the_right_derivation(neuron):
+    report = compare(neuron, {"w": "-0.25", "b": "-(y - a)*a*(1 - a)"})
+    assert str(report) == (
+        " answer to   yours                      engine   difference   verdict\n"
+        " ────────────────────────────────────────────────────────────────────\n"
+        " w           -0.25                −0.161644928      −0.0884   ✗ wrong\n"
+        " b           -(y - a)*a*(1 - a)   −0.107763285                ✓ right\n"
+        "\n"
+        "1 right, 1 wrong of 2\n"
+        "\n"
+        "w is wrong: yours gives −0.25, the engine −0.161644928, difference −0.0884\n"
+        "  went wrong first at: w\n"
+        "  the right derivation:\n"
+        "    ∂L/∂a  = −(y − a) = −0.437823\n"
+        "    ∂L/∂z  = ∂L/∂a·a·(1 − a) = −0.107763\n"
+        "    ∂L/∂w  = ∂L/∂z·x = −0.161645"
+    )
+    with pytest.raises(AssertionError, match="1 right, 1 wrong of 2"):
+        report.raise_if_wrong()
+    assert (len(report), list(report), report["w"].mistakes) == (2, ["w", "b"], ())
+    with pytest.raises(KeyError, match="no answer is called 'q'"):
+        report["q"]
+    compare(neuron, {"b": "a*(1 - a)*(a - y)"}).raise_if_wrong()
+
+
+def test_an_answers_markup_is_text(neuron):
+    assert "[bold]" in str(compare(neuron, {"w": "[bold]"}))
+
+
+def test_many_leaves_and_many_answers_take_no_time_to_speak_of():
+    xs = [Value(0.1 * i, label=f"x{i}") for i in range(50)]
+    hidden = []
+    for unit in range(40):
+        weights = [Value(0.01 * (unit - i), label=f"w{unit}_{i}") for i in range(50)]
+        hidden.append(sigmoid(dot(weights, xs, 0.1)))
+        hidden[-1].label = f"h{unit}"
+    loss = dot(hidden, [0.1] * 40)
+    loss.label = "L"
+    report = compare(loss, {f"w{unit}_7": f"0.1*h{unit}*(1 - h{unit})*x7" for unit in range(40)})
+    assert report.ok

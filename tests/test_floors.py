@@ -1,0 +1,83 @@
+"""A file imports only from floors below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = {
+    "engine.ops": 0,
+    "engine.graph": 0,
+    "engine.backprop": 1,
+    "engine.value": 2,
+    "engine.functions": 3,
+    "engine.formula": 4,
+    "engine.explain": 4,
+    "engine.drawing": 4,
+    "engine.walk": 5,
+    "engine.sampling": 5,
+    "engine.compare": 6,
+    "engine.debugger": 7,
+    "engine.cli": 8,
+    "engine.__main__": 8,
+    "engine": 8.5,  # the public face gathers all floors below it
+    "nn.optim": 9,
+    "nn": 9,
+}
+# Lazy imports behind methods of convenience, and neighbours on one floor in their order.
+EXCEPTIONS = {
+    ("engine.graph", "engine.ops"),
+    ("engine.drawing", "engine.explain"),
+    ("engine.drawing", "engine.walk"),  # for its type alone
+    ("engine.walk", "engine.debugger"),  # walk.interact()
+    ("engine.__main__", "engine.cli"),
+    ("nn", "nn.optim"),
+}
+MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path):
+    """The modules of the project that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FLOORS else node.module for name in inner}
+    return {name for name in found if name.split(".")[0] in ("engine", "nn")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down(path):
+    name = name_of(path)
+    for imported in imports_of(path):
+        allowed = FLOORS[imported] < FLOORS[name] or (name, imported) in EXCEPTIONS
+        assert allowed, f"{name} (floor {FLOORS[name]}) imports {imported} (floor {FLOORS[imported]})"
+
+
+def test_every_exception_is_used_and_every_file_has_a_floor():
+    used = {(name_of(path), imported) for path in MODULES for imported in imports_of(path)}
+    assert used >= EXCEPTIONS
+    assert {name_of(path) for path in MODULES} == set(FLOORS)
+
+
+def test_the_nets_use_the_public_engine_only():
+    for path in (ROOT / "nn").glob("*.py"):
+        assert {name for name in imports_of(path) if name.startswith("engine")} <= {"engine"}, path
+
+
+def test_the_engine_starts_without_its_heavy_dependencies():
+    for path in (ROOT / "engine").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
+        assert not {name.split(".")[0] for name in names} & {"numpy", "graphviz", "rich"}, path
