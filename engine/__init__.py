@@ -23,3 +23,38 @@ from engine.functions import (
 )
 from engine.value import DomainError, Value, label_all
 from engine.walk import Backprop, Contribution, Step
+
+__all__ = [
+    "Backprop",
+    "Contribution",
+    "DomainError",
+    "Drawing",
+    "FormulaError",
+    "Graph",
+    "LayoutError",
+    "Mistake",
+    "Report",
+    "Row",
+    "Step",
+    "Value",
+    "build",
+    "compare",
+    "cos",
+    "dot",
+    "draw",
+    "exp",
+    "label_all",
+    "log",
+    "log10",
+    "maximum",
+    "minimum",
+    "relu",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sqrt",
+    "step",
+    "tan",
+    "tanh",
+    "total",
+]

@@ -1,4 +1,4 @@
-"""Hand derivation against engine: is each answer right, and where did the numbers go wrong first?"""
+"""Hand derivation against engine: whether each answer is right, and where the numbers went wrong first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.explain import Words, derivation, local_derivation, number, one_line
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
 from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
 from engine.sampling import NARROW, WIDE, Candidate, Sampler
-from engine.value import DomainError, Number, Value, as_float
+from engine.value import DomainError, Value, as_float
 
 Verdict = Literal["right", "wrong", "undecided", "invalid"]
 
@@ -158,7 +158,7 @@ class Question:
 
 def compare(
     loss: Value,
-    answers: Mapping[str, Any],
+    answers: Mapping[str, Any] | Mapping[Value, Any],
     *,
     lr: float | None = None,
     digits: int = 3,
@@ -478,7 +478,10 @@ class _Comparison:
         return sides
 
     def _at(
-        self, formula: Formula, candidate: Candidate, leaf_for: Mapping[ast.Constant, tuple[Value, float]] | None = None,
+        self,
+        formula: Formula,
+        candidate: Candidate,
+        leaf_for: Mapping[ast.Constant, tuple[Value, float]] | None = None,
         **hooks: Any,
     ) -> float:
         """The answer's value at a point, with leaves in place of the literals of `leaf_for`."""
@@ -645,7 +648,9 @@ def _half_unit(text: str) -> Decimal:
     return Decimal(1).scaleb(int(exponent)) / 2
 
 
-def judge_number(text: str, expected: float, digits: int, noise: float, *, is_float: bool = False) -> tuple[Verdict, str]:
+def judge_number(
+    text: str, expected: float, digits: int, noise: float, *, is_float: bool = False
+) -> tuple[Verdict, str]:
     """Judge a printed number: outside half a unit in its last place it is wrong, inside right if it has `digits`.
 
     `noise` is how far from 0 rounding alone may leave the engine's number. A float, and text of 15 digits or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmd
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,10 +24,10 @@ class Debugger(cmd.Cmd):
 
     doc_header = "Commands (h NAME explains one; a blank line repeats the last):"
 
-    def __init__(
-        self, walk: Backprop, *, commands: Iterable[str] | None = None, stdout: IO[str] | None = None
-    ) -> None:
-        super().__init__(stdin=None if commands is None else _Lines(commands), stdout=stdout)
+    def __init__(self, walk: Backprop, *, commands: Iterable[str] | None = None, stdout: IO[str] | None = None) -> None:
+        super().__init__(
+            stdin=None if commands is None else io.StringIO("".join(f"{c}\n" for c in commands)), stdout=stdout
+        )
         self.walk = walk
         self.failed = False
         self._breakpoints: dict[str, int] = {}  # the name and the position at which its gradient is complete
@@ -128,7 +129,9 @@ class Debugger(cmd.Cmd):
         self.walk.goto(position)
         node = self.walk.find(name)
         words = self.walk.words
-        self._say(f"{self._where()}\nstopped at {name}: {words.gradient_of(node)} = {words.number(node.grad)}, complete")
+        self._say(
+            f"{self._where()}\nstopped at {name}: {words.gradient_of(node)} = {words.number(node.grad)}, complete"
+        )
 
     def do_back(self, text: str) -> None:
         """back [STEPS]: undo steps; every gradient is as it was."""
@@ -200,17 +203,6 @@ class Debugger(cmd.Cmd):
         labelled = [node.label for node in self.walk.words.names if node.label]
         return labelled or named_nodes(self.walk.words.names)
 
-    def completedefault(self, text: str, line: str, begidx: int, endidx: int) -> list[str]:  # type: ignore[override]
+    def completedefault(self, text: str, line: str, begidx: int, endidx: int) -> list[str]:
         """The names of nodes that begin so."""
         return [name for name in self._names() if name.startswith(text)]
-
-
-class _Lines:
-    """Commands as the input of a REPL."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-
-    def readline(self) -> str:
-        line = next(self._lines, None)
-        return "" if line is None else f"{line}\n"

@@ -110,7 +110,12 @@ class Drawing:
 
         dot = graphviz.Digraph(
             graph_attr={"rankdir": "LR", "nodesep": "0.2", "ranksep": "0.45", "bgcolor": "white", **self._short_cuts()},
-            node_attr={"fontname": "Helvetica,Arial,sans-serif", "fontsize": "11", "fontcolor": "#111111", "margin": "0.2,0.08"},
+            node_attr={
+                "fontname": "Helvetica,Arial,sans-serif",
+                "fontsize": "11",
+                "fontcolor": "#111111",
+                "margin": "0.2,0.08",
+            },
             edge_attr={"color": "#444444", "arrowsize": "0.7"},
         )
         place = {node: f"n{number}" for number, node in enumerate(self._every)}
@@ -272,7 +277,11 @@ def _laid_out(source: str) -> str:
     for program in dict.fromkeys(_programs()):
         try:
             ran = subprocess.run(
-                [program, "-Kdot", "-Tsvg"], input=source.encode("utf-8"), capture_output=True, timeout=TIMEOUT, check=False
+                [program, "-Kdot", "-Tsvg"],
+                input=source.encode("utf-8"),
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             said.append(f"{program} took more than {TIMEOUT} s")

@@ -47,16 +47,16 @@ class Symbol:
         return text if own >= binding else f"({text})"
 
     def __add__(self, other: Any) -> Symbol:
-        other = symbol(other)
-        if not (self.text or other.text):
-            return symbol(self.coefficient + other.coefficient)
-        if _is_zero(other):
+        right = symbol(other)
+        if not (self.text or right.text):
+            return symbol(self.coefficient + right.coefficient)
+        if _is_zero(right):
             return self
         if _is_zero(self):
-            return other
-        if other.coefficient < 0.0:
-            return Symbol(f"{self} − {(-other).within(PRODUCT)}", SUM)
-        return Symbol(f"{self} + {other.within(PRODUCT) if str(other).startswith('−') else other}", SUM)
+            return right
+        if right.coefficient < 0.0:
+            return Symbol(f"{self} − {(-right).within(PRODUCT)}", SUM)
+        return Symbol(f"{self} + {right.within(PRODUCT) if str(right).startswith('−') else right}", SUM)
 
     def __radd__(self, other: Any) -> Symbol:
         return symbol(other) + self
@@ -101,7 +101,7 @@ class Symbol:
         return Symbol(f"{self.within(ATOM)}^{other.within(ATOM)}", POWER)
 
     def __rpow__(self, other: Any) -> Symbol:
-        return symbol(other) ** self
+        return symbol(other).__pow__(self)
 
     @staticmethod
     def __primitive__(row: Primitive, operands: tuple[Any, ...]) -> Symbol:
@@ -308,13 +308,10 @@ def step_in_words(
         total = f"  ({words.number(one.before)} before, {words.number(one.after)} now)" if one.before else ""
         product = f"{words.number(grad)} × {factor} = {words.number(one.amount)}{total}"
         lines.add(words.gradient_of(one.parent), "+=", product)
-    more = len(contributions) - MOST_LINES
-    return (
-        head
-        + (f"   where {where}" if where else "")
-        + f"\n{lines}"
-        + (f"\n  … and {more} parents more" if more > 0 else "")
-    )
+    if where:
+        head += f"   where {where}"
+    left_out = len(contributions) - MOST_LINES
+    return f"{head}\n{lines}" + (f"\n  … and {left_out} parents more" if left_out > 0 else "")
 
 
 def line_in_words(words: Words, steps: Sequence[Step]) -> str:

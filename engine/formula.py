@@ -300,7 +300,9 @@ class Formula:
     def _check_literal(self, node: ast.Constant) -> None:
         text = self._segment(node)
         if not _DECIMAL.fullmatch(text):
-            self._fail(f"`{shorten(text)}` is not a decimal number.", self._at(node), "Write digits and a point: 1000.5.")
+            self._fail(
+                f"`{shorten(text)}` is not a decimal number.", self._at(node), "Write digits and a point: 1000.5."
+            )
         if len(text) > 400 or math.isinf(float(text)):
             self._fail(f"`{shorten(text)}` is too large or too long a number.", self._at(node), "The limit is 1.8e308.")
         self.literals.append(node)
@@ -433,7 +435,8 @@ class _Evaluation:
         assert isinstance(test, ast.Compare)
         row = ops.CONDITIONALS[_COMPARISONS[type(test.ops[0])]]
         x, y = self.of(test.left), self.of(test.comparators[0])
-        taken = self._applied(row, tuple([v.data if isinstance(v, Value) else v for v in (x, y)]) + (1.0, 0.0), node)
+        numbers = [side.data if isinstance(side, Value) else side for side in (x, y)]
+        taken = self._applied(row, (*numbers, 1.0, 0.0), node)
         chosen, other = (node.body, node.orelse) if taken else (node.orelse, node.body)
         result = self.of(chosen)
         if not isinstance(x, Value) and not isinstance(y, Value):
@@ -504,9 +507,7 @@ class _Assignment:
 _GIVEN = "The values given to build"
 
 
-def build(
-    text: str, values: Mapping[str, Any] | None = None, /, *, atomic: bool = False, **more: Any
-) -> Graph:
+def build(text: str, values: Mapping[str, Any] | None = None, /, *, atomic: bool = False, **more: Any) -> Graph:
     """The graph of a text of formulas: one assignment a line, `#` for comments, the last name is the loss.
 
     `values` and `more` are leaves by name, numbers or Values. A line without names on its right, `w = 0.4`, is
@@ -672,4 +673,3 @@ def _parameters(source: Source | None, graph: Mapping[str, Value]) -> tuple[Valu
     if not parameters:
         raise source.error("The line names no parameter.", 0, "Write `parameters: w1 w2`.")
     return tuple(parameters.values())
-

@@ -16,7 +16,7 @@ Operand: TypeAlias = Value | Number
 
 
 def exp(x: Operand) -> Value:
-    """e to the power of `x`."""
+    """E to the power of `x`."""
     return record(ops.EXP, (x,))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol, TypeVar
@@ -112,9 +112,7 @@ def names(root: N) -> dict[N, str]:
     every = nodes(root)
     taken = {node.label for node in every}
     fresh = (name for name in (f"v{number}" for number in count(1)) if name not in taken)
-    return {
-        node: node.label or (f"{node.data:.6g}" if node._row.name == "constant" else next(fresh)) for node in every
-    }
+    return {node: node.label or (f"{node.data:.6g}" if node._row.name == "constant" else next(fresh)) for node in every}
 
 
 def find(named: dict[N, str], name: str) -> N:

@@ -153,28 +153,28 @@ def _total_notation(*terms: Any) -> Any:
 
 # The rows. Within a rule only rows and the operators + − · of its number type are used.
 
-ADD = Primitive(
+ADD: Primitive = Primitive(
     "+",
     lambda x, y: x + y,
     (lambda out, x, y: 1.0, lambda out, x, y: 1.0),
     notation=lambda x, y: x + y,
     requirement="infinities of opposite sign have no sum",
 )
-SUBTRACT = Primitive(
+SUBTRACT: Primitive = Primitive(
     "-",
     lambda x, y: x - y,
     (lambda out, x, y: 1.0, lambda out, x, y: -1.0),
     notation=lambda x, y: x - y,
     requirement="infinities of the same sign have no difference",
 )
-MULTIPLY = Primitive(
+MULTIPLY: Primitive = Primitive(
     "*",
     lambda x, y: x * y,
     (lambda out, x, y: y, lambda out, x, y: x),
     notation=lambda x, y: x * y,
     requirement="zero times infinity has no value",
 )
-DIVIDE = Primitive(
+DIVIDE: Primitive = Primitive(
     "/",
     _divide,
     (lambda out, x, y: DIVIDE(1.0, y), lambda out, x, y: -DIVIDE(out, y)),
@@ -183,7 +183,7 @@ DIVIDE = Primitive(
     inside=lambda x, y: y != 0.0,
     requirement="the divisor must not be 0",
 )
-POWER = Primitive(
+POWER: Primitive = Primitive(
     "**",
     _power,
     (
@@ -196,23 +196,23 @@ POWER = Primitive(
     inside=lambda x, y: (x > 0.0) or (x == 0.0 and y >= 0.0) or (x < 0.0 and (y % 1.0 == 0.0)),
     requirement="a negative base needs a whole exponent, and a base of 0 needs an exponent that is not negative",
 )
-NEGATE = Primitive("neg", lambda x: -x, (lambda out, x: -1.0,), notation=lambda x: -x)
-IDENTITY = Primitive("identity", lambda x: x, (lambda out, x: 1.0,), notation=lambda x: x)
-ABS = Primitive(
+NEGATE: Primitive = Primitive("neg", lambda x: -x, (lambda out, x: -1.0,), notation=lambda x: -x)
+IDENTITY: Primitive = Primitive("identity", lambda x: x, (lambda out, x: 1.0,), notation=lambda x: x)
+ABS: Primitive = Primitive(
     "abs",
     abs,
     (lambda out, x: SIGN(x),),
     kink=lambda x: x,
 )
-EXP = Primitive("exp", _exp, (lambda out, x: out,))
-LOG = Primitive(
+EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,))
+LOG: Primitive = Primitive(
     "log",
     _log,
     (lambda out, x: DIVIDE(1.0, x),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
 )
-LOG10 = Primitive(
+LOG10: Primitive = Primitive(
     "log10",
     _log10,
     (lambda out, x: DIVIDE(1.0, x * math.log(10.0)),),
@@ -220,7 +220,7 @@ LOG10 = Primitive(
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
 )
-SQRT = Primitive(
+SQRT: Primitive = Primitive(
     "sqrt",
     _sqrt,
     (lambda out, x: 0.5 * POWER(x, -0.5),),
@@ -228,31 +228,37 @@ SQRT = Primitive(
     inside=lambda x: x >= 0.0,
     requirement="the square root needs a number that is not negative",
 )
-SIN = Primitive("sin", _periodic(math.sin), (lambda out, x: COS(x),), requirement="the sine of ∞ has no value")
-COS = Primitive("cos", _periodic(math.cos), (lambda out, x: -SIN(x),), requirement="the cosine of ∞ has no value")
-TAN = Primitive(
+SIN: Primitive = Primitive(
+    "sin", _periodic(math.sin), (lambda out, x: COS(x),), requirement="the sine of ∞ has no value"
+)
+COS: Primitive = Primitive(
+    "cos", _periodic(math.cos), (lambda out, x: -SIN(x),), requirement="the cosine of ∞ has no value"
+)
+TAN: Primitive = Primitive(
     "tan",
     _periodic(math.tan),
     (lambda out, x: 1.0 + out * out,),
     textbook=(lambda out, x: 1.0 + POWER(out, 2.0),),
     requirement="the tangent of ∞ has no value",
 )
-TANH = Primitive(
+TANH: Primitive = Primitive(
     "tanh",
     math.tanh,
     (lambda out, x: 4.0 * SIGMOID(2.0 * x) * SIGMOID(-2.0 * x),),
     textbook=(lambda out, x: 1.0 - POWER(out, 2.0),),
 )
-SIGMOID = Primitive(
+SIGMOID: Primitive = Primitive(
     "sigmoid",
     _sigmoid,
     (lambda out, x: out * SIGMOID(-x),),
     textbook=(lambda out, x: out * (1.0 - out),),
 )
-RELU = Primitive("relu", lambda x: x if x > 0.0 else 0.0 if x <= 0.0 else math.nan, (lambda out, x: STEP(x),), kink=lambda x: x)
-STEP = Primitive("step", _step, (lambda out, x: 0.0,), kink=lambda x: x)
-SIGN = Primitive("sign", _sign, (lambda out, x: 0.0,), kink=lambda x: x)
-MAXIMUM = Primitive(
+RELU: Primitive = Primitive(
+    "relu", lambda x: x if x > 0.0 else 0.0 if x <= 0.0 else math.nan, (lambda out, x: STEP(x),), kink=lambda x: x
+)
+STEP: Primitive = Primitive("step", _step, (lambda out, x: 0.0,), kink=lambda x: x)
+SIGN: Primitive = Primitive("sign", _sign, (lambda out, x: 0.0,), kink=lambda x: x)
+MAXIMUM: Primitive = Primitive(
     "maximum",
     _maximum,
     # A tie is shared, half and half.
@@ -260,21 +266,21 @@ MAXIMUM = Primitive(
     textbook=(lambda out, x, y: STEP(x - y), lambda out, x, y: STEP(y - x)),
     kink=lambda x, y: x - y,
 )
-MINIMUM = Primitive(
+MINIMUM: Primitive = Primitive(
     "minimum",
     _minimum,
     (lambda out, x, y: 0.5 * (1.0 - SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 + SIGN(x - y))),
     textbook=(lambda out, x, y: STEP(y - x), lambda out, x, y: STEP(x - y)),
     kink=lambda x, y: x - y,
 )
-TOTAL = Primitive(
+TOTAL: Primitive = Primitive(
     "total",
     _total,
     all_partials=lambda out, *xs: (1.0,) * len(xs),
     notation=_total_notation,
     requirement="infinities of opposite sign have no sum",
 )
-DOT = Primitive(
+DOT: Primitive = Primitive(
     "dot",
     _dot,
     all_partials=_dot_partials,
@@ -309,12 +315,12 @@ CONDITIONALS: dict[str, Primitive] = {
 }
 
 # A leaf computes nothing; a constant is a leaf that an expression brought along.
-LEAF = Primitive("", lambda: math.nan)
-CONSTANT = Primitive("constant", lambda: math.nan)
+LEAF: Primitive = Primitive("", lambda: math.nan)
+CONSTANT: Primitive = Primitive("constant", lambda: math.nan)
 
-TABLE: dict[str, Primitive] = {
-    row.name: row for row in list(globals().values()) if isinstance(row, Primitive)
-} | {row.name: row for row in CONDITIONALS.values()}
+TABLE: dict[str, Primitive] = {row.name: row for row in list(globals().values()) if isinstance(row, Primitive)} | {
+    row.name: row for row in CONDITIONALS.values()
+}
 """Every row by its name."""
 
 

@@ -61,7 +61,7 @@ class Value:
         if self._left is None:
             return ()
         if self._left.__class__ is tuple:
-            return self._left  # type: ignore[no-any-return]
+            return self._left
         return (self._left,) if self._right is None else (self._left, self._right)
 
     @property
@@ -157,7 +157,7 @@ class Value:
         return record(row, operands)
 
     def exp(self) -> Value:
-        """e to the power of self."""
+        """E to the power of self."""
         return record(ops.EXP, (self,))
 
     def log(self) -> Value:
@@ -244,7 +244,7 @@ def as_float(data: Any) -> float:
         )
     if number != number:
         raise ValueError("A Value must be a number, and nan is none. Find where it arose and mend it there.")
-    return number  # type: ignore[no-any-return]
+    return number
 
 
 def constant(data: Any) -> Value:

@@ -174,9 +174,7 @@ class Backprop:
         next(sweep([node]))
         self._undo.append(before)
         self.position += 1
-        return Step(
-            self.position, node, grad, tuple(contributions), self.words, tuple(self.words.received(node))
-        )
+        return Step(self.position, node, grad, tuple(contributions), self.words, tuple(self.words.received(node)))
 
     def next(self) -> Steps:
         """Go on to the next labelled node, a line of the derivation; returns the steps made, none at the end."""

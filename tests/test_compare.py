@@ -173,7 +173,9 @@ def test_the_first_node_that_went_wrong_is_found_from_the_students_own_numbers(m
     }
 
 
-@given(st.sampled_from(["out_o1", "net_o1", "out_h1", "net_h1"]), st.floats(0.2, 3.0).filter(lambda x: abs(x - 1) > 0.1))
+@given(
+    st.sampled_from(["out_o1", "net_o1", "out_h1", "net_h1"]), st.floats(0.2, 3.0).filter(lambda x: abs(x - 1) > 0.1)
+)
 def test_a_planted_slip_is_traced_to_its_node(planted, factor):
     """The student multiplies one gradient by a wrong factor and goes on rightly from there."""
     graph = worked("mazur_2_2_2")
@@ -221,9 +223,9 @@ def test_given_values_put_in_are_read_as_the_names(mazur):
     assert verdict(mazur, "w8", "(out_o2 - 0.99)*out_o2*(1 - out_o2)*out_h2") == "right"
     assert verdict(mazur, "out_o2", "-(0.99 - out_o2)") == "right"
     assert verdict(mazur, "out_o2", "-(0.98 - out_o2)") == "wrong"
-    assert verdict(mazur, "out_h1", "(out_o1 - t1)*out_o1*(1 - out_o1)*0.4 + (out_o2 - t2)*out_o2*(1 - out_o2)*0.5") == (
-        "right"
-    )
+    assert verdict(
+        mazur, "out_h1", "(out_o1 - t1)*out_o1*(1 - out_o1)*0.4 + (out_o2 - t2)*out_o2*(1 - out_o2)*0.5"
+    ) == ("right")
 
 
 def test_agreement_at_the_given_point_alone_is_not_enough():

@@ -86,9 +86,11 @@ def test_any_label_gives_a_well_formed_picture(label, no_dot):
 
 
 def test_a_label_is_shown_as_it_was_written(no_dot):
-    for label in ('a<b>&"\'', "\\N \\G \\L", "<b>x</b>", "&#60;", "{a|b}", "שלום", "a  b"):
+    for label in ("a<b>&\"'", "\\N \\G \\L", "<b>x</b>", "&#60;", "{a|b}", "שלום", "a  b"):
         loss = Value(2.0, label=label) * 1.0
-        assert label.replace("  ", " ") in [text.replace("\xa0", " ").replace("  ", " ") for text in texts(draw(loss).svg())]
+        assert label.replace("  ", " ") in [
+            text.replace("\xa0", " ").replace("  ", " ") for text in texts(draw(loss).svg())
+        ]
 
 
 def test_a_walk_marks_what_is_done_now_and_next(no_dot):
@@ -133,7 +135,7 @@ def test_a_graph_of_5_000_nodes_is_drawn(no_dot):
     nodes, layer = 1, [x]
     while nodes < 5_000:
         layer = [(left * 0.5 + right).tanh() for left, right in zip(layer, layer[1:] + layer[:1], strict=True)]
-        layer = layer + [layer[0] + 1.0] if len(layer) < 12 else layer
+        layer = [*layer, layer[0] + 1.0] if len(layer) < 12 else layer
         nodes += 4 * len(layer)
     loss = sum(layer, start=Value(0.0))
     svg = draw(loss).svg()

@@ -28,7 +28,9 @@ def test_printed_numbers_are_right_exactly_where_they_are(example, atomic):
     loss = graph_of(example, atomic=atomic)[example["output"]]
     for printed in example["expected"]:
         key, convention = question(example, printed)
-        row = compare(loss, {key: printed["printed"]}, lr=example["learning_rate"], digits=1, convention=convention)[key]
+        row = compare(loss, {key: printed["printed"]}, lr=example["learning_rate"], digits=1, convention=convention)[
+            key
+        ]
         assert row.verdict == ("right" if printed["status"] == "ok" else "wrong"), (key, printed, row)
 
 
