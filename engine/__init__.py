@@ -1,6 +1,6 @@
 """chalkgrad's engine: scalar reverse-mode automatic differentiation, open at every step."""
 
-from engine.compare import Mistake, Report, Row, compare
+from engine.compare import compare
 from engine.drawing import Drawing, LayoutError, draw
 from engine.formula import FormulaError, Graph, build
 from engine.functions import (
@@ -21,6 +21,7 @@ from engine.functions import (
     tanh,
     total,
 )
+from engine.report import Mistake, Report, Row
 from engine.value import DomainError, Value, label_all
 from engine.walk import Backprop, Contribution, Step
 

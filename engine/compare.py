@@ -3,148 +3,27 @@
 from __future__ import annotations
 
 import ast
-import io
 import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
 from engine import ops
 from engine.backprop import backward, sweep
-from engine.explain import Words, derivation, local_derivation, number, one_line, unlabelled_below
+from engine.explain import Words, derivation, local_derivation, number, unlabelled_below
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
 from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
+from engine.printed import EXACT_RTOL, half_unit, judge_number
+from engine.report import Report, Row, Verdict
 from engine.sampling import NARROW, WIDE, Candidate, Sampler
 from engine.value import DomainError, Value, as_float
 
-Verdict = Literal["right", "wrong", "undecided", "invalid"]
-
 POINTS = {NARROW: 16, WIDE: 4}
 EXCUSED = 2  # points at which the answer alone may be undefined
-FLOAT_RTOL = 1e-6
-EXACT_RTOL = 1e-12
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake that gives this answer: its key, the node where it was made, and what to tell the student."""
-
-    key: str
-    node: str | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One answer and what became of it.
-
-    `expected` is the engine's number at the given values and `obtained` the answer's, `difference` obtained −
-    expected; each None where there is none. `node` is the label of the first node on the backward path whose
-    gradient went wrong, for numbers. `derivation` is the right one, in symbols.
-    """
-
-    name: str
-    answer: str
-    verdict: Verdict
-    expected: float | None = None
-    obtained: float | None = None
-    message: str = ""
-    node: str | None = None
-    derivation: str = ""
-    mistakes: tuple[Mistake, ...] = ()
-
-    @property
-    def difference(self) -> float | None:
-        """Obtained minus expected."""
-        return None if self.obtained is None or self.expected is None else self.obtained - self.expected
-
-
-class Report(Mapping[str, Row]):
-    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
-
-    def __init__(self, rows: Mapping[str, Row]) -> None:
-        self._rows = dict(rows)
-
-    def __getitem__(self, name: str) -> Row:
-        if name not in self._rows:
-            raise KeyError(f"no answer is called {name!r}; there are {', '.join(map(repr, self._rows))}")
-        return self._rows[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every answer is right."""
-        return all(row.verdict == "right" for row in self._rows.values())
-
-    def raise_if_wrong(self) -> None:
-        """Raise AssertionError with the table unless every answer is right."""
-        if not self.ok:
-            raise AssertionError(f"not every answer is right\n{self}")
-
-    def __str__(self) -> str:
-        told: set[str] = set()
-        details = [_details(row, told) for row in self._rows.values() if row.verdict != "right"]
-        return "\n\n".join([_table(list(self._rows.values())), *details])
-
-    __repr__ = __str__
-
-
-_MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
-
-
-def _table(rows: list[Row]) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("answer to", overflow="fold")
-    table.add_column("yours", overflow="fold", max_width=44)
-    for title in ("engine", "difference"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for row in rows:
-        expected = "" if row.expected is None else number(row.expected, 9)
-        difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
-        cells = [one_line(shorten(row.name)), one_line(shorten(row.answer)), expected, difference]
-        table.add_row(*map(Text, cells), Text(f"{_MARK[row.verdict]} {row.verdict}"))
-    output = io.StringIO()
-    Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
-    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = [line.rstrip() for line in output.getvalue().splitlines() if line.strip()]
-    return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
-
-
-def _details(row: Row, told: set[str]) -> str:
-    """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
-    lines = [f"{one_line(shorten(row.name))} is {row.verdict}"]
-    if row.obtained is not None and row.expected is not None and row.difference is not None:
-        lines[0] += (
-            f": yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
-            f"difference {number(row.difference, 3)}"
-        )
-    lines += [f"  {line}" for line in row.message.splitlines()]
-    if row.node:
-        lines.append(f"  went wrong first at: {one_line(shorten(row.node))}")
-    derivation_lines = row.derivation.splitlines()
-    if derivation_lines:
-        new = [line for line in derivation_lines if line not in told] or derivation_lines[-1:]
-        lines.append(f"  the right derivation{'' if len(new) == len(derivation_lines) else ', after lines above'}:")
-        lines += [f"  {line}" for line in new]
-        told |= set(derivation_lines)
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -371,7 +250,7 @@ class _Comparison:
             return self._judge_product(name, question, formula, expected)
         is_float = not isinstance(answer, str) and not isinstance(answer, int)
         obtained = float(text)
-        self.numeric[name] = question, obtained, float(_half_unit(text))
+        self.numeric[name] = question, obtained, float(half_unit(text))
         verdict, message = judge_number(text, expected, self.digits, self._noise, is_float=is_float)
         return verdict, obtained, message or self._other_quantity(text, question, is_float)
 
@@ -400,7 +279,7 @@ class _Comparison:
             text = formula.literal_text(node)
             if re.fullmatch(r"\d+", text):
                 return float(text)
-            decimals.append((Value(float(text)), float(_half_unit(text))))
+            decimals.append((Value(float(text)), float(half_unit(text))))
             return decimals[-1][0]
 
         result = formula.evaluate({}, apply=record_or_compute, literal=literal)
@@ -640,42 +519,6 @@ def _literal(formula: Formula) -> str | None:
             sign = "" if sign else "-"
         tree = tree.operand
     return sign + formula.literal_text(tree) if isinstance(tree, ast.Constant) else None
-
-
-def _half_unit(text: str) -> Decimal:
-    """Half a unit in the last printed place of a number."""
-    exponent = Decimal(text).as_tuple().exponent
-    return Decimal(1).scaleb(int(exponent)) / 2
-
-
-def judge_number(
-    text: str, expected: float, digits: int, noise: float, *, is_float: bool = False
-) -> tuple[Verdict, str]:
-    """Judge a printed number: outside half a unit in its last place it is wrong, inside right if it has `digits`.
-
-    `noise` is how far from 0 rounding alone may leave the engine's number. A float, and text of 15 digits or
-    more, is also right within a relative 1e-6.
-    """
-    printed = Decimal(text)
-    significant = len(printed.as_tuple().digits)
-    if float(printed) == 0.0 and abs(expected) <= noise:
-        return "right", ""
-    distance = abs(printed - Decimal(expected))
-    relative = float(distance) / abs(expected) if expected else math.inf
-    half = _half_unit(text)
-    if relative <= EXACT_RTOL or distance == 0:
-        return "right", ""
-    if (is_float or significant >= 15) and relative <= FLOAT_RTOL:
-        return "right", ""
-    if distance > half + Decimal(4.0 * math.ulp(expected)):
-        if distance <= 7 * half and significant > 1:
-            rounded = Decimal(expected).quantize(Decimal(text))
-            return "wrong", f"Only the last digit is off: to this many places it is {rounded}.".replace("-", "−")
-        return "wrong", ""
-    if significant >= digits:
-        return "right", ""
-    noun = "digit" if significant == 1 else "digits"
-    return "undecided", f"Right as far as it goes: {significant} significant {noun}, and {digits} are needed."
 
 
 def _moved(result: Value, decimals: list[tuple[Value, float]], direction: float) -> float:

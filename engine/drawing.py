@@ -34,6 +34,9 @@ SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss":
 MARK_COLOUR = {"done": "#00634A", "now": "#A8005C", "next": "#0072B2"}
 MARK_STYLE = {"done": ("solid", "2"), "now": ("bold", "4"), "next": ("dashed", "2")}
 
+FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
+FONT_FAMILY = "Verdana, 'DejaVu Sans', sans-serif"
+
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INVISIBLE = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _SVG = "http://www.w3.org/2000/svg"
@@ -111,10 +114,10 @@ class Drawing:
         dot = graphviz.Digraph(
             graph_attr={"rankdir": "LR", "nodesep": "0.2", "ranksep": "0.45", "bgcolor": "white", **self._short_cuts()},
             node_attr={
-                "fontname": "Helvetica,Arial,sans-serif",
+                "fontname": FONT,
                 "fontsize": "11",
                 "fontcolor": "#111111",
-                "margin": "0.2,0.08",
+                "margin": "0.16,0.07",
             },
             edge_attr={"color": "#444444", "arrowsize": "0.7"},
         )
@@ -190,6 +193,8 @@ class Drawing:
         root.set("role", "img")
         root.set("aria-labelledby", "title description")
         root[:0] = [title, description]
+        for element in root.iter(f"{{{_SVG}}}text"):
+            element.set("font-family", FONT_FAMILY)
         described = dict(self._descriptions())
         for element in root.iter(f"{{{_SVG}}}title"):
             if element.text in described:

@@ -76,6 +76,8 @@ class Symbol:
         if coefficient == 0.0 or not (self.text and other.text):
             kept = self if self.text else other
             return Symbol(kept.text if coefficient else "", kept.binding, coefficient)
+        if other.text.startswith("1/"):
+            return Symbol(f"{_factor(self)}{other.text[1:]}", PRODUCT, coefficient)
         return Symbol(f"{_factor(self)}·{_factor(other)}", PRODUCT, coefficient)
 
     def __rmul__(self, other: Any) -> Symbol:

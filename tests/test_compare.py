@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Value, build, compare, dot, sigmoid
-from engine.compare import judge_number
 from engine.graph import nodes
+from engine.printed import judge_number
 from tests.strategies import case, drawn_leaves, graph_of, graphs, worked
 
 EQUIVALENT = case("equivalent.json")

@@ -16,6 +16,8 @@ FLOORS = {
     "engine.formula": 4,
     "engine.explain": 4,
     "engine.drawing": 4,
+    "engine.report": 5,
+    "engine.printed": 5.5,
     "engine.walk": 5,
     "engine.sampling": 5,
     "engine.compare": 6,

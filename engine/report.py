@@ -1,0 +1,130 @@
+"""What a comparison found: rows, and the table that shows them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.explain import number, one_line
+from engine.graph import shorten
+
+Verdict = Literal["right", "wrong", "undecided", "invalid"]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake that gives this answer: its key, the node where it was made, and what to tell the student."""
+
+    key: str
+    node: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer and what became of it.
+
+    `expected` is the engine's number at the given values and `obtained` the answer's, `difference` obtained −
+    expected; each None where there is none. `node` is the label of the first node on the backward path whose
+    gradient went wrong, for numbers. `derivation` is the right one, in symbols.
+    """
+
+    name: str
+    answer: str
+    verdict: Verdict
+    expected: float | None = None
+    obtained: float | None = None
+    message: str = ""
+    node: str | None = None
+    derivation: str = ""
+    mistakes: tuple[Mistake, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Obtained minus expected."""
+        return None if self.obtained is None or self.expected is None else self.obtained - self.expected
+
+
+class Report(Mapping[str, Row]):
+    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = dict(rows)
+
+    def __getitem__(self, name: str) -> Row:
+        if name not in self._rows:
+            raise KeyError(f"no answer is called {name!r}; there are {', '.join(map(repr, self._rows))}")
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every answer is right."""
+        return all(row.verdict == "right" for row in self._rows.values())
+
+    def raise_if_wrong(self) -> None:
+        """Raise AssertionError with the table unless every answer is right."""
+        if not self.ok:
+            raise AssertionError(f"not every answer is right\n{self}")
+
+    def __str__(self) -> str:
+        told: set[str] = set()
+        details = [_details(row, told) for row in self._rows.values() if row.verdict != "right"]
+        return "\n\n".join([_table(list(self._rows.values())), *details])
+
+    __repr__ = __str__
+
+
+_MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
+
+
+def _table(rows: list[Row]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("answer to", overflow="fold")
+    table.add_column("yours", overflow="fold", max_width=44)
+    for title in ("engine", "difference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        expected = "" if row.expected is None else number(row.expected, 9)
+        difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
+        cells = [one_line(shorten(row.name)), one_line(shorten(row.answer)), expected, difference]
+        table.add_row(*map(Text, cells), Text(f"{_MARK[row.verdict]} {row.verdict}"))
+    output = io.StringIO()
+    Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines = [line.rstrip() for line in output.getvalue().splitlines() if line.strip()]
+    return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
+
+
+def _details(row: Row, told: set[str]) -> str:
+    """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
+    lines = [f"{one_line(shorten(row.name))} is {row.verdict}"]
+    if row.obtained is not None and row.expected is not None and row.difference is not None:
+        lines[0] += (
+            f": yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
+            f"difference {number(row.difference, 3)}"
+        )
+    lines += [f"  {line}" for line in row.message.splitlines()]
+    if row.node:
+        lines.append(f"  went wrong first at: {one_line(shorten(row.node))}")
+    derivation_lines = row.derivation.splitlines()
+    if derivation_lines:
+        new = [line for line in derivation_lines if line not in told] or derivation_lines[-1:]
+        lines.append(f"  the right derivation{'' if len(new) == len(derivation_lines) else ', after lines above'}:")
+        lines += [f"  {line}" for line in new]
+        told |= set(derivation_lines)
+    return "\n".join(lines)
