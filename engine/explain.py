@@ -119,6 +119,9 @@ class Symbol:
         return Symbol(f"{shown}({', '.join(map(str, operands))})")
 
 
+UNREADABLE = Symbol("…")  # stands for a formula that nobody would read
+
+
 def _factor(written: Symbol) -> str:
     return written.text if written.binding >= PRODUCT else f"({written.text})"
 
@@ -406,7 +409,9 @@ def _through_unlabelled(
         for parent, local in zip(inner.parents, words.local_derivatives(inner, written), strict=True):
             if parent._row is not CONSTANT and parent in between:
                 into = reached if parent.label or parent is target or not parent.op else pending
-                into[parent] = into[parent] + factor * local if parent in into else factor * local
+                written_out = into[parent] + factor * local if parent in into else factor * local
+                too_long = len(written_out.text) > LONGEST or UNREADABLE in (factor, local, into.get(parent))
+                into[parent] = UNREADABLE if too_long else written_out
     return reached
 
 

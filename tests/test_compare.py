@@ -369,3 +369,14 @@ def test_many_leaves_and_many_answers_take_no_time_to_speak_of():
     loss.label = "L"
     report = compare(loss, {f"w{unit}_7": f"0.1*h{unit}*(1 - h{unit})*x7" for unit in range(40)})
     assert report.ok
+
+
+def test_a_derivation_nobody_would_read_is_cut_short():
+    """A graph of 3,000 nodes without labels has derivatives whose formulas have more terms than atoms."""
+    x = Value(0.5, label="x")
+    y = x
+    for _ in range(1_000):
+        y = (y * x + y).tanh()
+    text = str(compare(y, {"x": "7.00"}))
+    assert "x is wrong" in text
+    assert len(text) < 2_000
