@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 
-from engine.graph import N, backward_order, derivatives_by_parent, leaves, names, shorten
+from engine.graph import N, backward_order, computed_nodes, derivatives_by_parent, leaves, names, shorten
 
 
 def sweep(order: Iterable[N]) -> Iterator[N]:
@@ -40,7 +40,7 @@ def backward(loss: N) -> None:
         return
     reached = leaves(reversed(order))
     before = [leaf.grad for leaf in reached]
-    for node in order:
+    for node in computed_nodes(loss) if any(node._row.selects for node in order) else order:
         node.grad = 0.0
     loss.grad = 1.0
     for _ in sweep(order):
@@ -57,23 +57,25 @@ def backward(loss: N) -> None:
 def report_not_finite(loss: N, order: Iterable[N]) -> None:
     """Name the first node at which a gradient is nan (FloatingPointError) or infinite (RuntimeWarning)."""
     named = names(loss)
-    infinite = None
+    infinite = ""
     for node in order:
         for parent, derivative in derivatives_by_parent(node):
             product = node.grad * derivative
             if product != product or parent.grad != parent.grad:
                 raise FloatingPointError(nan_message(named[parent], named[node], node, derivative))
-            if infinite is None and math.isinf(product):
-                infinite = (named[parent], named[node], node, derivative)
-    if infinite is not None:
-        parent_name, node_name, node, derivative = infinite
-        warnings.warn(
-            f"The gradient of {shorten(parent_name)} is infinite: it received {node.grad:.6g} · {derivative:.6g} at "
-            f"{shorten(node_name)} ({node._row.name} of {_operands(node)}). A step along it would lose every digit: "
-            "move the operand away from there.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+            if not infinite and math.isinf(product):
+                infinite = infinite_message(named[parent], named[node], node, derivative)
+    if infinite:
+        warnings.warn(infinite, RuntimeWarning, stacklevel=4)
+
+
+def infinite_message(parent_name: str, node_name: str, node: N, derivative: float) -> str:
+    """Why the gradient of `parent_name` is infinite."""
+    return (
+        f"The gradient of {shorten(parent_name)} is infinite: it received {node.grad:.6g} · {derivative:.6g} at "
+        f"{shorten(node_name)} ({node._row.name} of {_operands(node)}). A step along it would lose every digit: "
+        "move the operand away from there."
+    )
 
 
 def nan_message(parent_name: str, node_name: str, node: N, derivative: float) -> str:

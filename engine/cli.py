@@ -227,6 +227,7 @@ def _check(options: argparse.Namespace) -> int:
         digits=options.digits,
         seed=options.seed,
         convention=options.convention,
+        unconnected=set(graph) - {node.label for node in nodes(graph.loss)},
     )
     print(report)
     if any(row.verdict == "invalid" for row in report.values()):

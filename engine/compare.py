@@ -6,7 +6,9 @@ import ast
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -18,10 +20,15 @@ from engine.formula import Formula, FormulaError, Source, lines_of, record_or_co
 from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
-from engine.sampling import NARROW, WIDE, Candidate, Sampler
-from engine.value import DomainError, Value, as_float
+from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Sampler
+from engine.value import DomainError, Value, as_float, evaluated
 
 POINTS = {NARROW: 16, WIDE: 4}
+NEARBY = 4  # points around the given values
+SEARCHED = {NARROW: 80, WIDE: 20, NEAR: 20} | dict.fromkeys(FAR, 20)  # for the other side of a kink
+MOST_WAYS = 1024  # of reading numbers in an answer as given values
+ROUGH = 0.2  # relative width beyond which numbers multiplied out say nothing
+DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 2  # points at which the answer alone may be undefined
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
@@ -37,7 +44,7 @@ class Question:
 
 def compare(
     loss: Value,
-    answers: Mapping[str, Any] | Mapping[Value, Any],
+    answers: Mapping[str, Any],
     *,
     lr: float | None = None,
     digits: int = 3,
@@ -65,8 +72,7 @@ def compare(
         raise ValueError("There are no answers to compare.")
     if not isinstance(digits, int) or digits < 1:
         raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
-    named = names(loss) if any(isinstance(key, Value) for key in answers) else {}
-    given = [Answer(named.get(key, "") if isinstance(key, Value) else str(key), a) for key, a in answers.items()]
+    given = [Answer(key if isinstance(key, str) else repr(key), answer) for key, answer in answers.items()]
     return judge(loss, given, lr=lr, digits=digits, seed=seed, convention=convention)
 
 
@@ -109,13 +115,23 @@ def read_answers(text: str) -> list[Answer]:
 
 
 def judge(
-    loss: Value, answers: Iterable[Answer], *, lr: float | None, digits: int, seed: int, convention: str
+    loss: Value,
+    answers: Iterable[Answer],
+    *,
+    lr: float | None,
+    digits: int,
+    seed: int,
+    convention: str,
+    unconnected: Collection[str] = (),
 ) -> Report:
-    """`compare` for answers that know where they stand."""
-    comparison = _Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention)
+    """`compare` for answers that know where they stand; `unconnected` are names that the loss does not depend on."""
+    comparison = _Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
     rows = {answer.name: comparison.row(answer) for answer in answers}
     comparison.locate(rows)
     return Report(rows)
+
+
+_FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
 
 
 class _Unanswerable(Exception):
@@ -125,13 +141,15 @@ class _Unanswerable(Exception):
 class _Comparison:
     """One graph, one set of options; each `row` is judged for itself."""
 
-    def __init__(self, loss: Value, lr: float | None, digits: int, seed: int, convention: str) -> None:
+    def __init__(
+        self, loss: Value, lr: float | None, digits: int, seed: int, convention: str, unconnected: Collection[str]
+    ) -> None:
         self.loss, self.lr, self.digits, self.convention = loss, lr, digits, convention
+        self.unconnected = unconnected
         self.sampler = Sampler(loss, seed)
         self.words = Words(loss)
         self.named = names(loss)
-        every = named_nodes(self.named)
-        self.twice = {name for name in every if every.count(name) > 1} if len(set(every)) < len(every) else set()
+        self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
         self.by_name = {
             name: node for node, name in self.named.items() if name not in self.twice and node._row is not ops.CONSTANT
         }
@@ -154,7 +172,7 @@ class _Comparison:
             if kind == "value":
                 return Question("value", self.loss, node)
             return self._update(node)
-        if fraction := re.fullmatch(r"[d∂](.+?)\s*/\s*[d∂](.+)", tidy):
+        if fraction := _FRACTION.fullmatch(tidy):
             return Question("gradient", self._find(fraction[1].strip()), self._find(fraction[2].strip()))
         return Question("gradient", self.loss, self._find(key))
 
@@ -162,12 +180,11 @@ class _Comparison:
         return find(self.named, name if name in self.named.values() else tidy_name(name))
 
     def _local(self, node: Value, parent: Value) -> Question:
-        reach = self.sampler.gradient(self.sampler.given, "local", node, parent)
         direct = {p for inner in self._direct(node) for p, _ in derivatives_by_parent(inner)}
         if parent not in direct or parent is node:
             raise _Unanswerable(
                 f"{self.named[node]} is not computed from {self.named[parent]} directly, so there is no local "
-                f"derivative ({number(reach[0])}). For the derivative along all paths ask d{self.named[node]}/"
+                f"derivative. For the derivative along all paths ask d{self.named[node]}/"
                 f"d{self.named[parent]}."
             )
         return Question("local", node, parent)
@@ -202,6 +219,8 @@ class _Comparison:
         shown = shown.strip()
         if given.problem is not None:
             return Row(name, shown, "invalid", message=str(given.problem))
+        if (missing := self._unconnected_name(name)) is not None:
+            return self._judge_unconnected(given, shown, missing)
         try:
             question = self.question(name)
         except (_Unanswerable, LookupError, FormulaError) as error:
@@ -216,21 +235,41 @@ class _Comparison:
         row = Row(name, shown, verdict, expected, obtained, message)
         return replace(row, derivation=self._derivation(question)) if verdict == "wrong" else row
 
+    def _unconnected_name(self, key: str) -> str | None:
+        """The name in a key that asks for the gradient of something the loss does not depend on."""
+        name = tidy_name(key)
+        if name not in self.unconnected and (fraction := _FRACTION.fullmatch(name)):
+            name = fraction[2].strip() if fraction[1].strip() == self.loss.label else name
+        return name if name in self.unconnected else None
+
+    def _judge_unconnected(self, given: Answer, shown: str, missing: str) -> Row:
+        message = f"{self.words.names[self.loss]} does not depend on {missing}: its gradient is 0."
+        try:
+            text = _literal(self._formula(given, shown))
+        except (_Unanswerable, FormulaError) as error:
+            return Row(given.name, shown, "invalid", 0.0, message=str(error))
+        obtained = None if text is None else float(text)
+        return Row(given.name, shown, "right" if obtained == 0.0 else "wrong", 0.0, obtained, message)
+
     def _formula(self, given: Answer, shown: str) -> Formula:
         answer = given.given
         if not isinstance(answer, str):
             try:
+                if isinstance(answer, bool):
+                    raise TypeError(f"{answer} is neither.")
                 data = as_float(answer.data if isinstance(answer, Value) else answer)
             except (TypeError, ValueError) as error:
                 raise _Unanswerable(f"An answer is a number or a formula as text. {error}") from None
             if not math.isfinite(data):
                 raise _Unanswerable(f"{data} is no number to compare with.")
             shown = shown if re.fullmatch(r"[-+.\deE]+", shown) else repr(data)
-        known = {*self.by_name, "lr"} if self.lr is not None else set(self.by_name)
+        known = [*self.by_name, "lr"] if self.lr is not None else [*self.by_name]
         formula = Formula(answer if isinstance(answer, str) else shown, given.source, known)
         for used in formula.names:
             if used in self.twice:
-                raise _Unanswerable(f"`{used}` names {list(self.named.values()).count(used)} nodes: give them labels.")
+                raise _Unanswerable(f"`{used}` names {self.twice[used]} nodes: give each a label of its own.")
+            if used in self.unconnected:
+                raise _Unanswerable(f"{self.words.names[self.loss]} does not depend on {used}: leave it out.")
         if "lr" in formula.names and "lr" not in known:
             raise _Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
         formula.check_names(known)
@@ -252,7 +291,9 @@ class _Comparison:
         obtained = float(text)
         self.numeric[name] = question, obtained, float(half_unit(text))
         verdict, message = judge_number(text, expected, self.digits, self._noise, is_float=is_float)
-        return verdict, obtained, message or self._other_quantity(text, question, is_float)
+        if verdict == "wrong" and not message:
+            message = self._other_quantity(text, question, is_float)
+        return verdict, obtained, message
 
     @cached_property
     def _noise(self) -> float:
@@ -263,8 +304,7 @@ class _Comparison:
     def _other_quantity(self, text: str, question: Question, is_float: bool) -> str:
         if question.kind != "gradient" or question.node.data == 0.0:
             return ""
-        verdict, _ = judge_number(text, question.node.data, self.digits, 0.0, is_float=is_float)
-        if verdict != "right":
+        if judge_number(text, question.node.data, self.digits, 0.0, is_float=is_float)[0] != "right":
             return ""
         name = self.words.names[question.node]
         return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
@@ -286,14 +326,13 @@ class _Comparison:
         obtained = float(result.data if isinstance(result, Value) else result)
         low = high = obtained
         if isinstance(result, Value):
-            backward(result)
-            low, high = sorted([_moved(result, decimals, -1.0), _moved(result, decimals, 1.0)])
+            low, high = _reachable(result, decimals)
         self.numeric[name] = question, obtained, max(high - obtained, obtained - low)
         if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=self._noise):
             return "right", obtained, ""
         if not low <= expected <= high:
             return "wrong", obtained, ""
-        if low <= 0.0 <= high or high - low > abs(obtained):
+        if low <= 0.0 <= high or high - low > ROUGH * abs(obtained):
             return "undecided", obtained, "The factors are too rough: give them more digits."
         return "right", obtained, ""
 
@@ -304,9 +343,18 @@ class _Comparison:
         found = self._agrees(question, formula, candidates, {})
         if not found:
             return "right", ""
-        for leaf_for in self._put_in(formula):
-            if not self._agrees(question, formula, candidates, leaf_for):
-                return "right", "Given values were put in; with the names in their place it agrees everywhere."
+        if not self._usable(question, self.sampler.given) or not self._agrees(
+            question, formula, [self.sampler.given], {}
+        ):
+            ways, more = self._put_in(formula)
+            for leaf_for in ways:
+                if not self._agrees(question, formula, candidates, leaf_for):
+                    return "right", "Given values were put in; with the names in their place it agrees everywhere."
+            if more:
+                return "undecided", (
+                    "It agrees at the given values, but they are put in, and too many leaves have the same ones to "
+                    "tell which is meant. Write the names."
+                )
         here = [candidate for candidate in candidates if candidate.sides == self.sampler.given.sides]
         if 1 < len(here) < len(candidates) and not self._agrees(question, formula, here, {}):
             found += (
@@ -317,26 +365,26 @@ class _Comparison:
 
     def _points(self, question: Question, formula: Formula) -> list[Candidate]:
         """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
-        chosen: list[Candidate] = []
-        rest: list[Iterator[Candidate]] = []
-        for reach, wanted in POINTS.items():
-            usable = filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(reach))
-            chosen += itertools.islice(usable, wanted)
-            rest.append(usable)
-        if len(chosen) < 2:
-            usable = filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(0.0))
-            return chosen + list(itertools.islice(usable, sum(POINTS.values())))
+        usable = {
+            reach: filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(reach))
+            for reach in (NARROW, WIDE, NEAR, *FAR)
+        }
+        chosen = [
+            candidate for reach, wanted in POINTS.items() for candidate in itertools.islice(usable[reach], wanted)
+        ]
+        # The given values may lie where no point was drawn, beyond a kink: look around them too.
+        given = [self.sampler.given] if self._usable(question, self.sampler.given) else []
+        chosen += [*given, *itertools.islice(usable[NEAR], NEARBY if len(chosen) > 1 else sum(POINTS.values()))]
         covered: set[tuple[object, bool]] = set()
         for candidate in chosen:
             covered |= candidate.sides | self._sides(formula, candidate)
         missing = {(kink, not side) for kink, side in covered} - covered
-        for candidate in itertools.islice(itertools.chain(*rest), 80 if missing else 0):
-            found = (candidate.sides | self._sides(formula, candidate)) & missing
-            if found:
-                chosen.append(candidate)
-                missing -= found
-            if not missing:
-                break
+        for reach, candidates in usable.items():
+            for candidate in itertools.islice(candidates, SEARCHED[reach] if missing else 0):
+                found = (candidate.sides | self._sides(formula, candidate)) & missing
+                if found:
+                    chosen.append(candidate)
+                    missing -= found
         return chosen
 
     def _usable(self, question: Question, candidate: Candidate) -> bool:
@@ -389,7 +437,8 @@ class _Comparison:
     ) -> str:
         """Empty where the answer agrees at the points, else where it does not."""
         engine = [self.expected(question, candidate)[0] for candidate in candidates]
-        scale = max(map(abs, engine)) or 1.0
+        sizes = sorted(abs(right) for right in engine if right) or [1.0]
+        scale = min(sizes[-1], DWARFED * sizes[len(sizes) // 2])
         undefined = 0
         for candidate, right in zip(candidates, engine, strict=True):
             answer = self._at(formula, candidate, leaf_for)
@@ -408,18 +457,17 @@ class _Comparison:
         used = [self.by_name[name] for name in formula.names if name in self.by_name]
         return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in used[:5])
 
-    def _put_in(self, formula: Formula) -> Iterator[dict[ast.Constant, tuple[Value, float]]]:
-        """Ways to read the formula's literals as given values of leaves."""
+    def _put_in(self, formula: Formula) -> tuple[Iterator[dict[ast.Constant, tuple[Value, float]]], bool]:
+        """Ways to read the formula's literals as given values of leaves, and whether there are too many to try."""
         choices: list[list[tuple[ast.Constant, tuple[Value, float]] | None]] = []
         for literal in formula.literals:
             size = float(literal.value)  # type: ignore[arg-type]
-            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0][:4]
+            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
             if same:
                 choices.append([*((literal, (leaf, math.copysign(1.0, leaf.data))) for leaf in same), None])
-        for picked in itertools.islice(itertools.product(*choices), 512):
-            leaf_for = dict(pair for pair in picked if pair is not None)
-            if leaf_for:
-                yield leaf_for
+        picks = itertools.islice(itertools.product(*choices), MOST_WAYS)
+        ways = (dict(pair for pair in picked if pair is not None) for picked in picks)
+        return filter(None, ways), math.prod(map(len, choices)) > MOST_WAYS
 
     # Where it went wrong
 
@@ -443,7 +491,7 @@ class _Comparison:
         """The nodes, in backward order, whose wrong number does not follow from the student's own further on."""
         sign = -1.0 if self.convention == "negative_gradient" else 1.0
         given = {
-            question.node: (sign * obtained, half, rows[name].verdict)
+            question.node: (sign * obtained, half if rows[name].verdict == "wrong" else None)
             for name, (question, obtained, half) in self.numeric.items()
             if question.kind == "gradient" and question.root is root
         }
@@ -462,11 +510,15 @@ class _Comparison:
         def follow(node: Value) -> None:
             if node not in given or node is root:
                 return
-            number_given, half, verdict = given[node]
-            predicted, slack = copies[node].grad, doubt[node] + 3.0 * half + EXACT_RTOL * abs(copies[node].grad)
-            if verdict == "wrong" and abs(number_given - predicted) > slack:
-                origins.append(node)
-            copies[node].grad, doubt[node] = number_given, half
+            obtained, half = given[node]
+            if half is None:  # right: what was carried on lies between the printed number and the engine's
+                engine, _ = self.sampler.gradient(self.sampler.given, "gradient", root, node)
+                doubt[node] = abs(obtained - engine)
+            else:
+                if abs(obtained - copies[node].grad) > doubt[node] + 2.0 * half + EXACT_RTOL * abs(obtained):
+                    origins.append(node)
+                doubt[node] = half
+            copies[node].grad = obtained
 
         for node in order:
             follow(node)
@@ -521,16 +573,17 @@ def _literal(formula: Formula) -> str | None:
     return sign + formula.literal_text(tree) if isinstance(tree, ast.Constant) else None
 
 
-def _moved(result: Value, decimals: list[tuple[Value, float]], direction: float) -> float:
-    """The result with every decimal moved by half its last place so that the result goes in one direction."""
-    before = [leaf.data for leaf, _ in decimals]
-    for leaf, half in decimals:
-        leaf.data += direction * math.copysign(half, leaf.grad)
-    try:
-        result.refresh()
-        return result.data
-    except DomainError:
-        return math.copysign(math.inf, direction)
-    finally:
-        for (leaf, _), data in zip(decimals, before, strict=True):
-            leaf.data = data
+def _reachable(result: Value, decimals: list[tuple[Value, float]]) -> tuple[float, float]:
+    """How low and how high the result comes when every decimal moves by up to half its last place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            backward(result)
+            ends = [
+                evaluated(result, {leaf: leaf.data + way * math.copysign(half, leaf.grad) for leaf, half in decimals})
+                for way in (-1.0, 1.0)
+            ]
+        except (FloatingPointError, DomainError):  # at the edge of a domain: nothing is out of reach
+            return -math.inf, math.inf
+    low, high = sorted(values[result] for values, _ in ends)
+    return low, high

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
-from engine.graph import backward_order, consumers, derivatives_by_parent, names, shorten
+from engine.graph import backward_order, consumers, derivatives_by_parent, names, recorded_derivatives, shorten
 from engine.ops import CONSTANT, Primitive
 from engine.value import Value
 
@@ -160,16 +161,16 @@ class Words:
         self.digits = digits
         self.order = backward_order(loss)
         self.names = {node: one_line(shorten(name)) for node, name in names(loss).items()}
-        self._feeds: dict[Value, list[tuple[Value, float]]] | None = None
-        self._written: dict[Value, Symbol] | None = None
-        self._numeric: dict[Value, Symbol] | None = None
 
-    @property
+    @cached_property
+    def rank(self) -> dict[Value, int]:
+        """Each computed node's place in the backward order."""
+        return {node: place for place, node in enumerate(self.order)}
+
+    @cached_property
     def feeds(self) -> dict[Value, list[tuple[Value, float]]]:
         """For each node its consumers and their derivatives, in backward order."""
-        if self._feeds is None:
-            self._feeds = consumers(self.order)
-        return self._feeds
+        return consumers(self.order)
 
     def number(self, x: float) -> str:
         """`x` to the digits of these words."""
@@ -202,16 +203,19 @@ class Words:
             return None
         return symbol(node._row(*operands))
 
-    def all_written(self) -> tuple[dict[Value, Symbol], dict[Value, Symbol]]:
-        """Every node as its consumers write it: in names, and in numbers."""
-        if self._written is None or self._numeric is None:
-            self._written = self._expressions(numeric=False)
-            self._numeric = self._expressions(numeric=True)
-        return self._written, self._numeric
+    @cached_property
+    def in_names(self) -> dict[Value, Symbol]:
+        """Every node as its consumers write it, in names."""
+        return self._expressions(numeric=False)
+
+    @cached_property
+    def in_numbers(self) -> dict[Value, Symbol]:
+        """Every node as its consumers write it, in numbers."""
+        return self._expressions(numeric=True)
 
     def formula(self, node: Value, *, numeric: bool = False) -> str:
         """What the node computes, as `σ(net_h1)`; with `numeric`, the numbers in place of the names."""
-        formula = self._formula(node, self.all_written()[numeric])
+        formula = self._formula(node, self.in_numbers if numeric else self.in_names)
         if formula is None:  # too long when written out: by the names of its operands
             formula = self._formula(node, {parent: self.symbol(parent) for parent in node.parents})
         if formula is not None:
@@ -237,7 +241,7 @@ class Words:
 
     def local_derivatives(self, node: Value, written: Mapping[Value, Symbol] | None = None) -> list[Symbol]:
         """∂node/∂parent for each parent, in its textbook form over the names, or over what is `written` for them."""
-        if node._row.name.startswith("if "):  # a test decides on numbers, so the branch is the one that was taken
+        if node._row.selects or _is_tie(node):  # decided by the numbers, so told by the numbers
             return [symbol(derivative) for derivative in node.local_derivatives]
         operands = tuple([written[p] if written else self.symbol(p) for p in node.parents])
         out = self.symbol(node) if node.label or not written else written[node]
@@ -250,6 +254,11 @@ class Words:
     def gradient_of(self, node: Value) -> str:
         """`∂E/∂w`, of the loss by its name."""
         return f"∂{self.names[self.loss]}/∂{self.names[node]}"
+
+
+def _is_tie(node: Value) -> bool:
+    """Whether the node stands at its kink, where the textbook form does not hold."""
+    return node._row.kink is not None and node._row.kink(*[parent.data for parent in node.parents]) == 0.0
 
 
 class Contribution(Protocol):
@@ -304,7 +313,8 @@ def step_in_words(
         more = f" and {len(received) - MOST_LINES} more" if len(received) > MOST_LINES else ""
         value += f"  (sum of {len(received)} paths: {_signed_sum(received[:MOST_LINES], words.digits)}{more})"
     lines.add(words.gradient_of(node), "=", value)
-    symbols = [s for p, s in zip(node.parents, words.local_derivatives(node), strict=True) if p._row is not CONSTANT]
+    reached = zip(words.local_derivatives(node), recorded_derivatives(node), strict=True)
+    symbols = [local for local, derivative in reached if derivative is not None]
     for one, local in list(zip(contributions, symbols, strict=True))[:MOST_LINES]:
         derivative = f"∂{words.names[node]}/∂{words.names[one.parent]}"
         text, figure = str(local), words.number(one.local_derivative)
@@ -320,18 +330,21 @@ def step_in_words(
 
 
 def line_in_words(words: Words, steps: Sequence[Step]) -> str:
-    """Steps from one labelled node to the next, taken together: a line of the derivation for each node reached."""
-    if len(steps) < 2:
-        return ""
+    """Steps from one labelled node to the next, taken together: a line of the derivation for each node reached.
+
+    Empty where they are no such line, because they also pass on what other nodes have sent.
+    """
     first = steps[0].node
     through = {step.node for step in steps}
+    fed_from_outside = any(c not in through for node in through - {first} for c, _ in words.feeds[node])
+    if len(steps) < 2 or fed_from_outside or through != set(unlabelled_below(first, words.rank)):
+        return ""
     amounts: dict[Value, float] = {}
     for step in steps:
         for one in step.contributions:
             if one.parent not in through:
                 amounts[one.parent] = amounts.get(one.parent, 0.0) + one.amount
-    rank = {node: position for position, node in enumerate(words.order)}
-    symbols = _through_unlabelled(words, first, rank, words.names, None)
+    symbols = _through_unlabelled(words, first, words.names, None)
     lines = _Rows()
     for parent, amount in list(amounts.items())[:MOST_LINES]:
         if parent in symbols:
@@ -361,12 +374,10 @@ def derivation(words: Words, target: Value, root: Value | None = None) -> str:
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
     terms: dict[Value, list[str]] = {}
-    order = backward_order(root)
-    rank = {node: position for position, node in enumerate(order)}
-    milestones = [node for node in order if node in onward and (node.label or node is root)]
+    milestones = [node for node in backward_order(root) if node in onward and (node.label or node is root)]
     for node in [n for n in milestones if n is not target]:
         upstream = "" if node is root else f"∂{words.names[root]}/∂{words.names[node]}"
-        for reached, local in _through_unlabelled(words, node, rank, onward, target).items():
+        for reached, local in _through_unlabelled(words, node, onward, target).items():
             terms.setdefault(reached, []).append(_times(upstream, local))
     lines = _Rows()
     wanted = [node for node in milestones if node in terms and node is not target] + [target]
@@ -384,8 +395,7 @@ def derivation(words: Words, target: Value, root: Value | None = None) -> str:
 
 def local_derivation(words: Words, target: Value, root: Value, derivative: float) -> str:
     """∂root/∂target through nodes without a label only, in symbols and as the number `derivative`."""
-    rank = {node: position for position, node in enumerate(backward_order(root))}
-    local = _through_unlabelled(words, root, rank, words.names, target)[target]
+    local = _through_unlabelled(words, root, words.names, target)[target]
     figure = words.number(derivative)
     written = figure if str(local) == figure else f"{local} = {figure}"
     return f"  ∂{words.names[root]}/∂{words.names[target]} = {written}"
@@ -396,18 +406,19 @@ def _times(upstream: str, local: Symbol) -> str:
 
 
 def _through_unlabelled(
-    words: Words, node: Value, rank: Mapping[Value, int], between: Container[Value], target: Value | None
+    words: Words, node: Value, between: Container[Value], target: Value | None
 ) -> dict[Value, Symbol]:
     """∂node/∂u for each labelled u (and the target) that `node` reaches through nodes without a label."""
-    written, _ = words.all_written()
+    written = words.in_names
     pending: dict[Value, Symbol] = {node: symbol(1.0)}
     reached: dict[Value, Symbol] = {}
-    for inner in unlabelled_below(node, rank, target):
+    for inner in unlabelled_below(node, words.rank, target):
         if inner not in pending:
             continue
         factor = pending.pop(inner)
-        for parent, local in zip(inner.parents, words.local_derivatives(inner, written), strict=True):
-            if parent._row is not CONSTANT and parent in between:
+        locals_and_recorded = zip(words.local_derivatives(inner, written), recorded_derivatives(inner), strict=True)
+        for parent, (local, recorded) in zip(inner.parents, locals_and_recorded, strict=True):
+            if recorded is not None and parent in between:
                 into = reached if parent.label or parent is target or not parent.op else pending
                 written_out = into[parent] + factor * local if parent in into else factor * local
                 too_long = len(written_out.text) > LONGEST or UNREADABLE in (factor, local, into.get(parent))
@@ -423,7 +434,7 @@ def unlabelled_below(node: Value, rank: Mapping[Value, int], target: Value | Non
     found = {node}
     stack = [node]
     while stack:
-        for parent in stack.pop().parents:
+        for parent, _ in derivatives_by_parent(stack.pop()):
             if parent.op and not parent.label and parent is not target and parent not in found:
                 found.add(parent)
                 stack.append(parent)

@@ -11,13 +11,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NoReturn
 
 from engine import ops
 from engine.graph import nearest, shorten
-from engine.value import DomainError, Value, as_float, constant, evaluate, record
+from engine.value import DomainError, Value, as_float, evaluate, record
 
 LONGEST_FORMULA = 10_000  # characters
 DEEPEST_FORMULA = 100  # levels of nesting, a sum or product of many terms counting as one
@@ -441,12 +441,9 @@ class _Evaluation:
         result = self.of(chosen)
         if not isinstance(x, Value) and not isinstance(y, Value):
             return result
-        try:
-            untaken = self.of(other)
-        except FormulaError:  # log(x) if x > 0 else 0: the branch not taken need not have a value
-            untaken = constant(0.0)
-            untaken.data = math.nan
-        return self._applied(row, (x, y, *((result, untaken) if taken else (untaken, result))), node)
+        # Both branches are recorded, so that they show and can be taken later; the other need not have a value now.
+        aside = replace(self, apply=lambda row, operands: record(row, operands, untaken=True)).of(other)
+        return self._applied(row, (x, y, *((result, aside) if taken else (aside, result))), node)
 
     def _applied(self, row: ops.Primitive, operands: tuple[Any, ...], node: ast.AST) -> Any:
         try:

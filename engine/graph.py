@@ -36,7 +36,19 @@ N = TypeVar("N", bound=Node)
 
 
 def backward_order(root: N) -> list[N]:
-    """The computed nodes under `root`, every node before its parents: the order of the chain rule."""
+    """The computed nodes under `root` that the chain rule reaches, every node before its parents."""
+    order = computed_nodes(root)
+    if any(node._row.selects for node in order):
+        reached = {root}
+        for node in order:
+            if node in reached:
+                reached.update(parent for parent, _ in derivatives_by_parent(node))
+        order = [node for node in order if node in reached]
+    return order
+
+
+def computed_nodes(root: N) -> list[N]:
+    """All computed nodes under `root`, every node before its parents; branches that no condition takes too."""
     order = _postorder(root, leftmost_first=False)
     order.reverse()
     return order

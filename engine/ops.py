@@ -23,7 +23,8 @@ class Primitive:
     `partials` holds one rule per operand. A row of many operands has none and gives all its partials at once
     by `all_partials`. `textbook` holds the forms that people know where the stable ones look different.
     `inside` tells whether the operands are in the domain, and `requirement` says it in words.
-    `kink` is a signed distance to the place where the derivative jumps.
+    `kink` is a signed distance to the place where the derivative jumps. A row that `selects` uses, of all its
+    operands, the two that it compares and the one that it takes, and passes a gradient to the latter alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Primitive:
     inside: Callable[..., bool] | None = None
     requirement: str = ""
     kink: Callable[..., float] | None = None
+    selects: bool = False
 
     def __call__(self, *operands: Any) -> Any:
         """The operation on numbers; an operand of another type may interpret it in its own way."""
@@ -293,8 +295,7 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
     """`chosen if x ⋚ y else other`: a node of four parents, whose test passes no gradient on."""
 
     def partials(out: Any, x: Any, y: Any, chosen: Any, other: Any) -> tuple[Any, ...]:
-        taken = 1.0 if holds(x, y) else 0.0
-        return 0.0, 0.0, taken, 1.0 - taken
+        return (None, None, 1.0, None) if holds(x, y) else (None, None, None, 1.0)
 
     return Primitive(
         f"if {symbol}",
@@ -302,6 +303,7 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
         all_partials=partials,
         kink=lambda x, y, chosen, other: x - y,
         requirement="the branch that the test takes has no value",
+        selects=True,
     )
 
 

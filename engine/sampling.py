@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from engine.backprop import sweep
 from engine.explain import unlabelled_below
 from engine.graph import backward_order, derivatives_by_parent, forward_order, leaves, recorded_derivatives
 from engine.ops import CONSTANT
-from engine.value import DomainError, Value, clone, evaluate, partials
+from engine.value import DomainError, Value, clone, evaluated, partials
 
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
-NARROW, WIDE = 2.0, 4.0
+NARROW, WIDE, NEAR = 2.0, 4.0, 0.0  # how far from 0 the leaves are drawn, or else near the given values
+FAR = (16.0, 128.0, 1024.0)
 MOST_CANDIDATES = 240
 
 
@@ -39,19 +40,15 @@ class Sampler:
         self.rank = {node: position for position, node in enumerate(self.order)}
         self.variables = [leaf for leaf in leaves(self.forward) if leaf._row is not CONSTANT] or [loss]
         self._streams = {
-            reach: _Stream(self._draws(reach, random.Random(f"{seed} {reach}"))) for reach in (NARROW, WIDE, 0.0)
+            reach: _Stream(self._draws(reach, random.Random(f"{seed} {reach}"))) for reach in (NARROW, WIDE, NEAR, *FAR)
         }
         self._nudges = random.Random(seed)
         computed = {node: list(recorded_derivatives(node)) for node in self.forward}
-        sides = frozenset(
-            (node, node._row.kink(*[parent.data for parent in node.parents]) > 0.0)
-            for node in self.forward
-            if node._row.kink is not None
-        )
-        self.given = Candidate({node: node.data for node in (*self.variables, *self.forward)}, sides, computed)
+        values = {node: node.data for node in (*self.variables, *self.forward)}
+        self.given = Candidate(values, self._sides(values), computed)
 
     def stream(self, reach: float) -> Iterator[Candidate]:
-        """Points with leaves in [−reach, reach]; with a reach of 0, ever closer around the given values."""
+        """Points with leaves in [−reach, reach]; NEAR ones ever closer around the given values."""
         return iter(self._streams[reach])
 
     def _draws(self, reach: float, rng: random.Random) -> Iterator[Candidate]:
@@ -59,7 +56,7 @@ class Sampler:
             if reach:
                 point = {leaf: rng.uniform(-reach, reach) for leaf in self.variables}
             else:
-                spread = 0.5 ** (attempt // 20)
+                spread = 0.1 * 0.5 ** (attempt // 4)
                 point = {
                     leaf: leaf.data + spread * rng.uniform(-1.0, 1.0) * max(abs(leaf.data), 0.1)
                     for leaf in self.variables
@@ -73,32 +70,32 @@ class Sampler:
         for attempt in range(30):
             try:
                 return self._candidate(point)
-            except _Undefined as undefined:
-                if not reach:
+            except DomainError as error:
+                if not reach or error.node is None:
                     return None
-                for leaf in leaves(forward_order(undefined.node)):
+                for leaf in leaves(forward_order(error.node)):
                     if leaf in point:
                         drawn = rng.uniform(-reach, reach)
                         point[leaf] = abs(drawn) if attempt % 2 else drawn
         return None
 
     def _candidate(self, point: dict[Value, float]) -> Candidate:
-        values = dict(point)
-        sides = set()
-        recorded = {}
-        for node in self.forward:
-            operands = tuple([values.get(parent, parent.data) for parent in node.parents])
-            try:
-                out = evaluate(node._row, operands)
-            except DomainError:
-                raise _Undefined(node) from None
-            if not math.isfinite(out):
-                raise _Undefined(node)
-            values[node] = out
-            recorded[node] = partials(node._row, out, operands, node.parents)
-            if node._row.kink is not None:
-                sides.add((node, node._row.kink(*operands) > 0.0))
-        return Candidate(values, frozenset(sides), recorded)
+        """Everything at a point. Raises DomainError, with its node, where the graph has no finite value."""
+        values, derivatives = evaluated(self.loss, point)
+        for node in self.order:
+            if math.isinf(values[node]):
+                error = DomainError("overflow")
+                error.node = node
+                raise error
+        return Candidate(values, self._sides(values), derivatives)
+
+    def _sides(self, values: Mapping[Value, float]) -> frozenset[tuple[object, bool]]:
+        """On which side of each kink of the graph a point lies."""
+        return frozenset(
+            (node, node._row.kink(*[values.get(parent, parent.data) for parent in node.parents]) > 0.0)
+            for node in self.forward
+            if node._row.kink is not None
+        )
 
     def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> tuple[float, bool]:
         """∂root/∂node at the candidate, and whether it is steady there.
@@ -157,11 +154,6 @@ class Sampler:
             )
             for node in order
         }
-
-
-class _Undefined(Exception):
-    def __init__(self, node: Value) -> None:
-        self.node = node
 
 
 class _Stream:

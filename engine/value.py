@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -17,7 +17,12 @@ Number: TypeAlias = int | float | numbers.Real | Decimal
 
 
 class DomainError(ValueError):
-    """An operation was asked for a number that it does not have, such as log(−1) or 1/0."""
+    """An operation was asked for a number that it does not have, such as log(−1) or 1/0.
+
+    `node` is the node of the graph, where there is one already.
+    """
+
+    node: Value | None = None
 
 
 class Value:
@@ -91,16 +96,10 @@ class Value:
 
         Raises DomainError, with nothing changed, where the leaves leave the domain of an operation.
         """
-        order = forward_order(self)
-        values: dict[Value, float] = {}
-        derivatives: dict[Value, list[float | None]] = {}
-        for node in order:
-            operands = tuple([values.get(parent, parent.data) for parent in node.parents])
-            values[node] = evaluate(node._row, operands, node.parents, label=node.label)
-            derivatives[node] = partials(node._row, values[node], operands, node.parents)
-        for node in order:
+        values, derivatives = evaluated(self, {})
+        for node, recorded in derivatives.items():
             node.data = values[node]
-            node.set_derivatives(derivatives[node])
+            node.set_derivatives(recorded)
 
     def set_derivatives(self, derivatives: list[float | None]) -> None:
         """Record a local derivative for each parent; None for a constant."""
@@ -261,13 +260,58 @@ def as_node(operand: Any) -> Value:
 
 def evaluate(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...] = (), label: str = "") -> float:
     """The value of `row` at `operands`. Raises DomainError where it has none, naming `label` and the parents."""
-    try:
-        out = row.forward(*operands)
-    except (ValueError, OverflowError):  # pragma: no cover - rows are total; a new one may not be
-        out = math.nan
-    if not math.isfinite(out) and (out != out or (row.inside is not None and not row.inside(*operands))):
+    out = row.forward(*operands)
+    if not has_value(row, out, operands):
         raise DomainError(_domain_message(row, operands, parents, label))
     return out
+
+
+def has_value(row: Primitive, out: float, operands: tuple[float, ...]) -> bool:
+    """Whether `out` is the row's value at `operands`; it may be infinite by overflow."""
+    return math.isfinite(out) or (out == out and (row.inside is None or row.inside(*operands)))
+
+
+def evaluated(root: Value, leaves: Mapping[Value, float]) -> tuple[dict[Value, float], dict[Value, list[float | None]]]:
+    """The values and local derivatives of the computed nodes under `root`, where its leaves have other values.
+
+    Raises DomainError, with its node, where a node that `root` needs has no value; the branch that a condition
+    does not take is not needed.
+    """
+    values = dict(leaves)
+    derivatives: dict[Value, list[float | None]] = {}
+    undefined: list[Value] = []
+    for node in forward_order(root):
+        operands = tuple([values[parent] if parent in values else as_float(parent.data) for parent in node.parents])
+        values[node] = out = node._row.forward(*operands)
+        derivatives[node] = partials(node._row, out, operands, node.parents)
+        if not has_value(node._row, out, operands):
+            undefined.append(node)
+    if undefined:
+        needed = _needed(root, derivatives)
+        for node in undefined:
+            if node in needed:
+                operands = tuple([values.get(parent, parent.data) for parent in node.parents])
+                error = DomainError(_domain_message(node._row, operands, node.parents, node.label))
+                error.node = node
+                raise error
+    return values, derivatives
+
+
+def _needed(root: Value, derivatives: Mapping[Value, list[float | None]]) -> set[Value]:
+    """The nodes that the value of `root` rests on."""
+    found = {root}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        parents: Iterable[Value] = node.parents
+        if node._row.selects:
+            taken = [p for p, d in zip(node.parents, derivatives[node], strict=True) if d is not None]
+            parents = (*node.parents[:2], *taken)
+        for parent in parents:
+            if parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return found
 
 
 def _domain_message(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...], label: str) -> str:
@@ -293,6 +337,8 @@ def partials(
     if row.all_partials is not None:
         every = row.all_partials(out, *operands)
         return [None if p._row is ops.CONSTANT else d for p, d in zip(parents, every, strict=True)]
+    if textbook and row.kink is not None and row.kink(*operands) == 0.0:
+        textbook = False  # the convention at a kink stands in the one form
     rules = row.textbook if textbook and row.textbook else row.partials
     return [
         None if parent._row is ops.CONSTANT else float(rule(out, *operands))
@@ -300,16 +346,19 @@ def partials(
     ]
 
 
-def record(row: Primitive, operands: tuple[Any, ...]) -> Value:
+def record(row: Primitive, operands: tuple[Any, ...], *, untaken: bool = False) -> Value:
     """The node that `row` makes of Values and numbers; of numbers alone, a constant.
 
-    Raises TypeError for an operand that is no number and DomainError where the operation has no value.
+    Raises TypeError for an operand that is no number and DomainError where the operation has no value; in an
+    `untaken` branch of a condition it need not have one.
     """
     parents = tuple([as_node(operand) for operand in operands])
     data = tuple([parent.data for parent in parents])
-    out = evaluate(row, data, parents)
+    out = row.forward(*data) if untaken else evaluate(row, data, parents)
     if all([parent._row is ops.CONSTANT for parent in parents]):
-        return constant(out)
+        folded = constant(0.0)
+        folded.data = out
+        return folded
     node: Value = Value.__new__(Value)
     node.data = out
     node.grad = 0.0
@@ -353,8 +402,11 @@ def clone(loss: Value) -> dict[Value, Value]:
 def label_all(variables: Mapping[str, object]) -> None:
     """Name every Value without a label after its variable, as in `label_all(locals())`.
 
-    Where two variables hold one Value the first name wins; names that begin with `_` are passed over.
+    Where two variables hold one Value the first name wins; names that begin with `_` are passed over. Raises
+    TypeError for what is no mapping.
     """
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"label_all reads the names of variables: label_all(locals()), not {variables!r:.60}.")
     for name, value in list(variables.items()):
         if isinstance(value, Value) and not value.label and not name.startswith("_"):
             value.label = name

@@ -69,12 +69,12 @@ def test_partials_agree_with_the_complex_step(row):
         assert row(*point) == pytest.approx(COMPLEX[row.name](*map(complex, point)).real, rel=1e-14)
         for place, derivative in enumerate(derivatives):
             moved = [complex(x, 1e-200 * (i == place)) for i, x in enumerate(point)]
-            assert derivative == pytest.approx(COMPLEX[row.name](*moved).imag / 1e-200, rel=1e-13, abs=1e-15)
+            assert (derivative or 0.0) == pytest.approx(COMPLEX[row.name](*moved).imag / 1e-200, rel=1e-13, abs=1e-15)
             tried += 1
     assert tried
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.textbook], ids=lambda row: row.name)
 def test_the_textbook_form_is_the_same_derivative(row):
     for point in points(row):
         if row is ops.POWER and point[0] < 0.0:
@@ -92,7 +92,7 @@ def test_rows_follow_ieee_754_and_never_raise(row):
             operands = (x, y, *([1.0] * (arity - 2)))[:arity]
             out = row(*operands)
             assert isinstance(out, float)
-            assert all(isinstance(float(derivative), float) for derivative in row.derivatives(out, operands))
+            assert all(isinstance(derivative, float | None) for derivative in row.derivatives(out, operands))
 
 
 def test_stable_forms_keep_their_digits_where_the_textbook_loses_them():
