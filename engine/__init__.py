@@ -1,5 +1,6 @@
 """chalkgrad's engine: scalar reverse-mode automatic differentiation, open at every step."""
 
+from engine.backprop import Contribution
 from engine.compare import compare
 from engine.drawing import Drawing, LayoutError, draw
 from engine.formula import FormulaError, Graph, build
@@ -23,7 +24,7 @@ from engine.functions import (
 )
 from engine.report import Mistake, Report, Row
 from engine.value import DomainError, Value, label_all
-from engine.walk import Backprop, Contribution, Step
+from engine.walk import Backprop, Step, Steps, Why
 
 __all__ = [
     "Backprop",
@@ -37,7 +38,9 @@ __all__ = [
     "Report",
     "Row",
     "Step",
+    "Steps",
     "Value",
+    "Why",
     "build",
     "compare",
     "cos",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from engine.graph import N, backward_order, computed_nodes, derivatives_by_parent, leaves, names, shorten
 
@@ -46,47 +48,73 @@ def backward(loss: N) -> None:
     for _ in sweep(order):
         pass
     if not all([math.isfinite(leaf.grad) for leaf in reached]):
-        try:
-            report_not_finite(loss, order)
-        except FloatingPointError:
-            for leaf, grad in zip(reached, before, strict=True):
-                leaf.grad = grad
-            raise
+        _explain_not_finite(loss, order, reached, before)
 
 
-def report_not_finite(loss: N, order: Iterable[N]) -> None:
-    """Name the first node at which a gradient is nan (FloatingPointError) or infinite (RuntimeWarning)."""
-    named = names(loss)
+@dataclass(frozen=True)
+class Contribution:
+    """What the chain rule at one node adds to the gradient of one parent: ∂L/∂node · `local_derivative`."""
+
+    parent: Any
+    local_derivative: float
+    amount: float
+    before: float
+    after: float
+
+
+def contributions(node: N) -> tuple[Contribution, ...]:
+    """Apply the chain rule at one node, and tell what each parent has received, in the order of the operands."""
+    running = {parent: parent.grad for parent in node.parents}
+    told = []
+    for parent, derivative in derivatives_by_parent(node):
+        before, amount = running[parent], node.grad * derivative
+        running[parent] = before + amount
+        told.append(Contribution(parent, derivative, amount, before, running[parent]))
+    next(sweep([node]))
+    return tuple(told)
+
+
+def gradients(root: N, order: Sequence[N]) -> list[N]:
+    """Set ∂root/∂node for every node that the order reaches, starting each from 0; returns those nodes."""
+    reached = dict.fromkeys([root, *(parent for node in order for parent, _ in derivatives_by_parent(node))])
+    for node in reached:
+        node.grad = 0.0
+    root.grad = 1.0
+    for _ in sweep(order):
+        pass
+    return list(reached)
+
+
+def _explain_not_finite(loss: N, order: Sequence[N], reached: Sequence[N], before: Sequence[float]) -> None:
+    """Sweep once more, slowly, to name the first node at which a gradient is nan (which raises) or infinite."""
+    for node in order:
+        node.grad = 0.0
+    loss.grad = 1.0
+    for leaf, grad in zip(reached, before, strict=True):
+        leaf.grad = grad
     infinite = ""
     for node in order:
-        for parent, derivative in derivatives_by_parent(node):
-            product = node.grad * derivative
-            if product != product or parent.grad != parent.grad:
-                raise FloatingPointError(nan_message(named[parent], named[node], node, derivative))
-            if not infinite and math.isinf(product):
-                infinite = infinite_message(named[parent], named[node], node, derivative)
+        for one in contributions(node):
+            if one.after != one.after:
+                for leaf, grad in zip(reached, before, strict=True):
+                    leaf.grad = grad
+                raise FloatingPointError(f"{not_finite(loss, node, one)} No gradient of a leaf was changed.")
+            if not infinite and math.isinf(one.amount):
+                infinite = not_finite(loss, node, one)
     if infinite:
         warnings.warn(infinite, RuntimeWarning, stacklevel=4)
 
 
-def infinite_message(parent_name: str, node_name: str, node: N, derivative: float) -> str:
-    """Why the gradient of `parent_name` is infinite."""
+def not_finite(loss: N, node: N, contribution: Contribution) -> str:
+    """Why the gradient of a parent of `node` is nan or infinite."""
+    named = names(loss)
+    shown = ", ".join(f"{parent.data:.6g}" for parent in node.parents[:4]) + (", …" if len(node.parents) > 4 else "")
+    what, advice = "is infinite", "A step along it would lose every digit: move the operand away from there."
+    if contribution.after != contribution.after:
+        what, advice = "has no value (nan)", "Keep the operands where the derivative exists and is finite."
     return (
-        f"The gradient of {shorten(parent_name)} is infinite: it received {node.grad:.6g} · {derivative:.6g} at "
-        f"{shorten(node_name)} ({node._row.name} of {_operands(node)}). A step along it would lose every digit: "
-        "move the operand away from there."
+        f"The gradient of {shorten(named[contribution.parent])} {what}: at {shorten(named[node])} "
+        f"({node._row.name} of {shown}) it receives {node.grad:.6g} · {contribution.local_derivative:.6g}"
+        + (f" on top of {contribution.before:.6g}" if contribution.before else "")
+        + f". {advice}"
     )
-
-
-def nan_message(parent_name: str, node_name: str, node: N, derivative: float) -> str:
-    """Why the gradient of `parent_name` has no value."""
-    return (
-        f"The gradient of {shorten(parent_name)} has no value (nan): at {shorten(node_name)} ({node._row.name} of "
-        f"{_operands(node)}) the chain rule multiplies {node.grad:.6g} by {derivative:.6g}. No gradient of a leaf "
-        "was changed. Keep the operands where the derivative exists, or where it stays finite."
-    )
-
-
-def _operands(node: N) -> str:
-    shown = ", ".join(f"{parent.data:.6g}" for parent in node.parents[:4])
-    return f"{shown}, …" if len(node.parents) > 4 else shown

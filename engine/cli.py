@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from engine.compare import judge, read_answers
 from engine.debugger import Debugger
 from engine.drawing import LayoutError, draw
-from engine.explain import Words, number
+from engine.explain import number, update_in_words
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes, shorten
-from engine.value import Value
 from engine.walk import Backprop
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 LARGEST_FILE = 10_000_000  # bytes
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal without mathematics shows in place of a character that it lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+_PLAIN = {"−": "-", "×": "x", "·": "*", "∂": "d", "σ": "sigmoid", "→": "->", "…": "...", "─": "-", "✓": "+", "✗": "x"}
+_PLAIN |= {"Σ": "sum", "δ": "delta"} | {
+    raised: f"^{plain}" for raised, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)
+}
+_PLAIN |= {"⁻": "^-"}
+codecs.register_error("chalkgrad.plain", _plain)
 
 
 class CommandError(Exception):
@@ -30,8 +45,8 @@ class CommandError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without Greek letters still gets an answer
-            stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="chalkgrad.plain")
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     with warnings.catch_warnings():
@@ -40,14 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = run(options)
             sys.stdout.flush()
             return status
-        except (CommandError, FormulaError, LayoutError, FloatingPointError) as error:
+        except FloatingPointError as error:
+            print(f"chalkgrad: {shorten(options.file)}: {error}", file=sys.stderr)
+            return UNREADABLE
+        except (CommandError, FormulaError, LayoutError) as error:
             print(f"chalkgrad: {error}", file=sys.stderr)
             return UNREADABLE
         except KeyboardInterrupt:
-            return 130
+            return INTERRUPTED
         except BrokenPipeError:  # the reader, such as `head`, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return RIGHT
+            return BROKEN_PIPE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,9 +83,10 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     step = command("step", _step, "walk through the backward pass node by node")
-    step.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
+    source = step.add_mutually_exclusive_group()
+    source.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
+    source.add_argument("--script", metavar="FILE", help="read the commands from a file")
     step.add_argument("--lr", type=_rate, help="learning rate: with --all, print the updated parameters too")
-    step.add_argument("--script", metavar="FILE", help="read the commands from a file")
     step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
     drawing = command("draw", _draw, "draw the graph as SVG")
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
@@ -170,34 +189,21 @@ def _likely_parameters(graph: Graph) -> str:
     return " ".join((weights or leaves)[:8])
 
 
-def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> list[str]:
+def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
     """Forward pass, loss, backward pass and updates, in the order of the chapter."""
     words = walk.words
-    inner = [node for node in graph.values() if node.op and node is not graph.loss and node in words.names]
-    lines = ["Forward pass", *[f"  {words.forward_line(node)}" for node in inner]]
-    lines += ["", "Loss", f"  {words.forward_line(graph.loss)}", "", "Backward pass"]
+    under = [node for node in graph.values() if node in words.names]
+    yield "Forward pass"
+    yield from [f"  {words.forward_line(node)}" for node in under if node.op and node is not graph.loss]
+    yield f"\nLoss\n  {words.forward_line(graph.loss)}\n\nBackward pass"
     for step in walk:
-        lines += [*str(step).splitlines(), ""]
-    lines.append("Gradients")
-    width = max(len(words.gradient_of(node)) for node in graph.values() if node in words.names)
-    for node in graph.values():
-        if not node.op and node in words.names:
-            lines.append(f"  {words.gradient_of(node):<{width}} = {words.number(node.grad)}")
+        yield f"{step}\n"
+    yield "Gradients"
+    width = max(len(words.gradient_of(node)) for node in under)
+    yield from [f"  {words.gradient_of(n):<{width}} = {words.number(n.grad)}" for n in under if not n.op]
     if lr is not None:
-        lines += ["", f"Updates, learning rate {number(lr)}", *_updates(graph.parameters, words, lr)]
-    return lines
-
-
-def _updates(parameters: Sequence[Value], words: Words, lr: float) -> list[str]:
-    lines = []
-    for node in parameters:
-        name, grad = words.names.get(node, node.label), words.number(node.grad)
-        factor = f"({grad})" if node.grad < 0.0 else grad
-        lines.append(
-            f"  new {name} = {name} − lr·∂{words.names[words.loss]}/∂{name} = {words.number(node.data)} − "
-            f"{number(lr)}·{factor} = {words.number(node.data - lr * node.grad)}"
-        )
-    return lines
+        yield f"\nUpdates, learning rate {number(lr)}"
+        yield from [update_in_words(words, node, lr, words.digits) for node in graph.parameters]
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -209,7 +215,7 @@ def _draw(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{shorten(options.output)} can't be written: {error.strerror or error}.") from None
-    print(f"wrote {path}")
+    print(f"wrote {shorten(str(path), 1000)}")
     return RIGHT
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from engine import ops
 from engine.backprop import backward, sweep
-from engine.explain import Words, derivation, local_derivation, number, unlabelled_below
+from engine.explain import Words, derivation, local_derivation, number, unlabelled_below, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
 from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
@@ -151,7 +151,7 @@ class _Comparison:
         self.named = names(loss)
         self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
         self.by_name = {
-            name: node for node, name in self.named.items() if name not in self.twice and node._row is not ops.CONSTANT
+            name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
         }
         self.numeric: dict[str, tuple[Question, float, float]] = {}  # obtained, and half a unit of its last place
 
@@ -290,16 +290,14 @@ class _Comparison:
         is_float = not isinstance(answer, str) and not isinstance(answer, int)
         obtained = float(text)
         self.numeric[name] = question, obtained, float(half_unit(text))
-        verdict, message = judge_number(text, expected, self.digits, self._noise, is_float=is_float)
+        verdict, message = judge_number(text, expected, self.digits, self._noise(question), is_float=is_float)
         if verdict == "wrong" and not message:
             message = self._other_quantity(text, question, is_float)
         return verdict, obtained, message
 
-    @cached_property
-    def _noise(self) -> float:
-        """How far from 0 rounding alone can leave a gradient that is 0."""
-        grads = [self.sampler.gradient(self.sampler.given, "gradient", self.loss, n)[0] for n in self.sampler.forward]
-        return 8.0 * math.ulp(max(map(abs, grads), default=1.0))
+    def _noise(self, question: Question) -> float:
+        kind = question.kind if question.kind in ("local", "value") else "gradient"
+        return self.sampler.noise(kind, question.root, question.node)
 
     def _other_quantity(self, text: str, question: Question, is_float: bool) -> str:
         if question.kind != "gradient" or question.node.data == 0.0:
@@ -328,7 +326,7 @@ class _Comparison:
         if isinstance(result, Value):
             low, high = _reachable(result, decimals)
         self.numeric[name] = question, obtained, max(high - obtained, obtained - low)
-        if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=self._noise):
+        if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=self._noise(question)):
             return "right", obtained, ""
         if not low <= expected <= high:
             return "wrong", obtained, ""
@@ -547,14 +545,7 @@ class _Comparison:
         for original, copy in copies.items():
             copy.grad, _ = self.sampler.gradient(given, "gradient", question.root, original)
         lines = derivation(words, node, root)
-        if question.kind == "new":
-            name, lr = words.names[node], self.lr or 0.0
-            grad = f"({words.number(node.grad)})" if node.grad < 0.0 else words.number(node.grad)
-            lines += (
-                f"\n  new {name} = {name} − lr·{words.gradient_of(node)} = {words.number(node.data)} − "
-                f"{words.number(lr)}·{grad} = {number(node.data - lr * node.grad, 9)}"
-            )
-        return lines
+        return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"
 
 
 def _reaches(node: Value, target: Value, within: set[Value]) -> bool:

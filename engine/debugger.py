@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmd
 import io
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,13 +53,15 @@ class Debugger(cmd.Cmd):
     def onecmd(self, line: str) -> bool:
         """Do one command; an error is told, and the walk stays as it is."""
         try:
-            command, _, comment = line.partition("#")
-            if comment and not command.strip():
+            command = re.sub(r"(^|\s)#.*", "", line).strip()
+            if line.strip() and not command:  # a comment, which is no blank line
                 return False
-            return bool(super().onecmd(command.strip()))
-        except (LookupError, IndexError, ValueError, FloatingPointError, LayoutError, OSError) as error:
-            self._fail(str(error.args[0]) if isinstance(error, LookupError) else str(error))
-            return False
+            return bool(super().onecmd(command))
+        except OSError as error:
+            self._fail(f"{error.filename or 'the file'} can't be written: {error.strerror or error}.")
+        except (LookupError, ValueError, FloatingPointError, LayoutError) as error:
+            self._fail(str(error.args[0]))
+        return False
 
     def default(self, line: str) -> bool | None:  # type: ignore[override]
         """Say what is not a command."""

@@ -11,16 +11,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 from engine.explain import Words
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
-from engine.ops import CONSTANT
 from engine.value import Value
-
-if TYPE_CHECKING:
-    from engine.walk import Backprop
 
 PROGRAM_VARIABLE = "CHALKGRAD_DOT"
 TIMEOUT = 300  # seconds for one layout
@@ -46,16 +42,11 @@ class LayoutError(RuntimeError):
     """No layout program is to be had, or it failed."""
 
 
-def draw(graph: Value | Backprop) -> Drawing:
-    """The picture of the graph under a loss, or of a walk with its nodes done, now and next marked.
-
-    Raises TypeError for anything else.
-    """
-    if isinstance(graph, Value):
-        return Drawing(graph)
-    if isinstance(getattr(graph, "loss", None), Value) and hasattr(graph, "order"):
-        return Drawing(graph.loss, order=graph.order, position=graph.position)
-    raise TypeError(f"draw needs a Value or a walk, not {type(graph).__name__} {graph!r:.60}.")
+def draw(loss: Value) -> Drawing:
+    """The picture of the graph under a loss; `walk.draw()` marks what a walk has done. Raises TypeError otherwise."""
+    if not isinstance(loss, Value):
+        raise TypeError(f"draw needs a Value, not {type(loss).__name__} {loss!r:.60}. A walk has `walk.draw()`.")
+    return Drawing(loss)
 
 
 class Drawing:
@@ -79,7 +70,7 @@ class Drawing:
             return "loss"
         if node.op:
             return "operation"
-        return "constant" if node._row is CONSTANT else "leaf"
+        return "constant" if node.is_constant else "leaf"
 
     @cached_property
     def _marks(self) -> dict[Value, str]:
@@ -95,7 +86,7 @@ class Drawing:
 
     def _lines(self, node: Value) -> list[str]:
         words = self._words
-        if node._row is CONSTANT:
+        if node.is_constant:
             return [words.number(node.data)]
         mark = self._marks.get(node)
         formula = words.own_formula(node)[0] if node.op else ""
@@ -195,10 +186,12 @@ class Drawing:
         root[:0] = [title, description]
         for element in root.iter(f"{{{_SVG}}}text"):
             element.set("font-family", FONT_FAMILY)
-        described = dict(self._descriptions())
+        described: dict[str, list[str]] = {}
+        for identifier, text in self._descriptions():
+            described.setdefault(identifier, []).append(text)
         for element in root.iter(f"{{{_SVG}}}title"):
-            if element.text in described:
-                element.text = described[element.text]
+            if element.text in described:  # two edges between the same nodes have one name, and come in their order
+                element.text = described[element.text].pop(0)
             elif element is not title:
                 element.text = title.text
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
@@ -235,7 +228,7 @@ class Drawing:
         lines = [
             f"{words.forward_line(node)}    {words.gradient_of(node)} = {words.number(node.grad)}"
             for node in self._every
-            if node._row is not CONSTANT
+            if not node.is_constant
         ]
         return "\n".join(lines[:200] + (["…"] if len(lines) > 200 else []))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+from engine.backprop import Contribution
 from engine.graph import backward_order, consumers, derivatives_by_parent, names, recorded_derivatives, shorten
-from engine.ops import CONSTANT, Primitive
+from engine.ops import Primitive
 from engine.value import Value
 
 SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of text holds together
@@ -109,15 +110,11 @@ class Symbol:
     @staticmethod
     def __primitive__(row: Primitive, operands: tuple[Any, ...]) -> Symbol:
         operands = tuple([symbol(operand) for operand in operands])
+        if isinstance(row.notation, str):
+            return Symbol(row.notation.format(*operands))
         if row.notation is not None:
             return symbol(row.notation(*operands))
-        if row.name == "abs":
-            return Symbol(f"|{operands[0]}|")
-        if row.name.startswith("if "):
-            x, y, chosen, other = operands
-            return Symbol(f"({chosen} if {x} {row.name[3:]} {y} else {other})")
-        shown = {"sigmoid": "σ", "maximum": "max", "minimum": "min"}.get(row.name, row.name)
-        return Symbol(f"{shown}({', '.join(map(str, operands))})")
+        return Symbol(f"{row.symbol or row.name}({', '.join(map(str, operands))})")
 
 
 UNREADABLE = Symbol("…")  # stands for a formula that nobody would read
@@ -141,16 +138,16 @@ def number(x: float, digits: int = 6) -> str:
     return f"{x:.{digits}g}".replace("-", "−")
 
 
+def factor(x: float, digits: int = 6) -> str:
+    """`x` as a factor, in parentheses where it is negative."""
+    return f"({number(x, digits)})" if x < 0.0 else number(x, digits)
+
+
 def _signed_sum(terms: Sequence[float], digits: int) -> str:
     text = number(terms[0], digits)
     for term in terms[1:]:
         text += f" {'−' if term < 0.0 else '+'} {number(abs(term), digits)}"
     return text
-
-
-def one_line(text: str) -> str:
-    """`text` as it is safe to print: control and direction characters become visible codes, on one line."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 class Words:
@@ -160,7 +157,7 @@ class Words:
         self.loss = loss
         self.digits = digits
         self.order = backward_order(loss)
-        self.names = {node: one_line(shorten(name)) for node, name in names(loss).items()}
+        self.names = {node: shorten(name, 200) for node, name in names(loss).items()}
 
     @cached_property
     def rank(self) -> dict[Value, int]:
@@ -178,13 +175,13 @@ class Words:
 
     def symbol(self, node: Value) -> Symbol:
         """The node by its name; a constant by its number."""
-        return Symbol("", ATOM, node.data) if node._row is CONSTANT else Symbol(self.names[node])
+        return Symbol("", ATOM, node.data) if node.is_constant else Symbol(self.names[node])
 
     def _expressions(self, *, numeric: bool) -> dict[Value, Symbol]:
         """Each node as its consumers write it: by name, or by formula where it has no label."""
         written: dict[Value, Symbol] = {}
         for node in self.names:
-            if node._row is CONSTANT:
+            if node.is_constant:
                 written[node] = Symbol("", ATOM, node.data)
                 continue
             text = self.number(node.data) if numeric else self.names[node]
@@ -261,21 +258,6 @@ def _is_tie(node: Value) -> bool:
     return node._row.kink is not None and node._row.kink(*[parent.data for parent in node.parents]) == 0.0
 
 
-class Contribution(Protocol):
-    """What the words need of a walk's contribution."""
-
-    @property
-    def parent(self) -> Value: ...  # noqa: D102
-    @property
-    def local_derivative(self) -> float: ...  # noqa: D102
-    @property
-    def amount(self) -> float: ...  # noqa: D102
-    @property
-    def before(self) -> float: ...  # noqa: D102
-    @property
-    def after(self) -> float: ...  # noqa: D102
-
-
 class Step(Protocol):
     """What the words need of a walk's step."""
 
@@ -319,9 +301,9 @@ def step_in_words(
         derivative = f"∂{words.names[node]}/∂{words.names[one.parent]}"
         text, figure = str(local), words.number(one.local_derivative)
         lines.add(derivative, "=", figure if text == figure else f"{text} = {figure}")
-        factor = figure if one.local_derivative >= 0.0 else f"({figure})"
         total = f"  ({words.number(one.before)} before, {words.number(one.after)} now)" if one.before else ""
-        product = f"{words.number(grad)} × {factor} = {words.number(one.amount)}{total}"
+        times = factor(one.local_derivative, words.digits)
+        product = f"{words.number(grad)} × {times} = {words.number(one.amount)}{total}"
         lines.add(words.gradient_of(one.parent), "+=", product)
     if where:
         head += f"   where {where}"
@@ -373,24 +355,47 @@ def derivation(words: Words, target: Value, root: Value | None = None) -> str:
             onward.add(node)
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
-    terms: dict[Value, list[str]] = {}
-    milestones = [node for node in backward_order(root) if node in onward and (node.label or node is root)]
-    for node in [n for n in milestones if n is not target]:
-        upstream = "" if node is root else f"∂{words.names[root]}/∂{words.names[node]}"
-        for reached, local in _through_unlabelled(words, node, onward, target).items():
-            terms.setdefault(reached, []).append(_times(upstream, local))
-    lines = _Rows()
-    wanted = [node for node in milestones if node in terms and node is not target] + [target]
+    way = [node for node in backward_order(root) if node in onward and node.label and node not in (root, target)]
+    wanted = [*way, target]
     shown = wanted if len(wanted) <= MOST_LINES else [*wanted[: MOST_LINES // 2], *wanted[-MOST_LINES // 2 :]]
+    lines = _Rows()
     for node in shown:
-        formula = " + ".join(terms.get(node, ["0"])).replace("+ −", "− ")
+        terms = []
+        for consumer in labelled_above(words, node, root):
+            upstream = "" if consumer is root else f"∂{words.names[root]}/∂{words.names[consumer]}"
+            local = _through_unlabelled(words, consumer, words.names, node).get(node)
+            if consumer in onward and local is not None:
+                terms.append(_times(upstream, local))
+        formula, figure = " + ".join(terms).replace("+ −", "− "), words.number(node.grad)
         if len(formula) > 2 * LONGEST:
-            formula = f"Σ over {len(terms[node])} consumers"
-        figure = words.number(node.grad)
-        written = figure if formula == figure else f"{formula} = {figure}"
+            formula = f"Σ over {len(terms)} consumers"
+        written = figure if formula in (figure, "") else f"{formula} = {figure}"
         lines.add(f"∂{words.names[root]}/∂{words.names[node]}", "=", written)
-    left_out = len(wanted) - len(shown)
-    return str(lines) + (f"\n  ({left_out} lines between left out)" if left_out else "")
+        if len(shown) < len(wanted) and node is shown[MOST_LINES // 2 - 1]:
+            lines.add("…", "", f"({len(wanted) - len(shown)} lines)")
+    return str(lines)
+
+
+def labelled_above(words: Words, node: Value, root: Value) -> list[Value]:
+    """The labelled nodes, and the root, that `node` feeds directly or through nodes without a label."""
+    found: list[Value] = []
+    seen = {node}
+    stack = [node]
+    while stack:
+        for consumer, _ in words.feeds.get(stack.pop(), []):
+            if consumer not in seen:
+                seen.add(consumer)
+                (found if consumer.label or consumer is root else stack).append(consumer)
+    return sorted(found, key=words.rank.__getitem__)
+
+
+def update_in_words(words: Words, node: Value, lr: float, digits: int) -> str:
+    """The gradient descent step of a leaf, w ← w − lr·∂L/∂w, with `digits` for its result."""
+    name = words.names.get(node, node.label)
+    return (
+        f"  new {name} = {name} − lr·∂{words.names[words.loss]}/∂{name} = {words.number(node.data)} − "
+        f"{words.number(lr)}·{factor(node.grad, words.digits)} = {number(node.data - lr * node.grad, digits)}"
+    )
 
 
 def local_derivation(words: Words, target: Value, root: Value, derivative: float) -> str:
@@ -415,13 +420,13 @@ def _through_unlabelled(
     for inner in unlabelled_below(node, words.rank, target):
         if inner not in pending:
             continue
-        factor = pending.pop(inner)
+        outer = pending.pop(inner)
         locals_and_recorded = zip(words.local_derivatives(inner, written), recorded_derivatives(inner), strict=True)
         for parent, (local, recorded) in zip(inner.parents, locals_and_recorded, strict=True):
             if recorded is not None and parent in between:
                 into = reached if parent.label or parent is target or not parent.op else pending
-                written_out = into[parent] + factor * local if parent in into else factor * local
-                too_long = len(written_out.text) > LONGEST or UNREADABLE in (factor, local, into.get(parent))
+                written_out = into[parent] + outer * local if parent in into else outer * local
+                too_long = len(written_out.text) > LONGEST or UNREADABLE in (outer, local, into.get(parent))
                 into[parent] = UNREADABLE if too_long else written_out
     return reached
 

@@ -16,7 +16,7 @@ Operand: TypeAlias = Value | Number
 
 
 def exp(x: Operand) -> Value:
-    """E to the power of `x`."""
+    """The exponential, e^`x`."""
     return record(ops.EXP, (x,))
 
 

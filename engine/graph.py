@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
-from engine.ops import Primitive
-
 
 class Node(Protocol):
     """What the lower floors need to know of a `Value`.
@@ -21,7 +19,7 @@ class Node(Protocol):
     data: float
     grad: float
     label: str
-    _row: Primitive
+    _row: Any
     _left: Any
     _right: Any
     _d_left: Any
@@ -30,6 +28,10 @@ class Node(Protocol):
     @property
     def parents(self) -> tuple[Any, ...]:
         """The operands, in order."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is a leaf that an expression brought along."""
 
 
 N = TypeVar("N", bound=Node)
@@ -124,12 +126,12 @@ def names(root: N) -> dict[N, str]:
     every = nodes(root)
     taken = {node.label for node in every}
     fresh = (name for name in (f"v{number}" for number in count(1)) if name not in taken)
-    return {node: node.label or (f"{node.data:.6g}" if node._row.name == "constant" else next(fresh)) for node in every}
+    return {node: node.label or (f"{node.data:.6g}" if node.is_constant else next(fresh)) for node in every}
 
 
 def find(named: dict[N, str], name: str) -> N:
     """The one node of that name. Raises LookupError where there is none, or more than one."""
-    found = [node for node, its_name in named.items() if its_name == name and node._row.name != "constant"]
+    found = [node for node, its_name in named.items() if its_name == name and not node.is_constant]
     if len(found) == 1:
         return found[0]
     if found:
@@ -142,15 +144,16 @@ def find(named: dict[N, str], name: str) -> N:
 
 def named_nodes(named: dict[N, str]) -> list[str]:
     """The names a person may ask for, in forward order."""
-    return [name for node, name in named.items() if node._row.name != "constant"]
+    return [name for node, name in named.items() if not node.is_constant]
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """One sentence that points from a name that is not there to those that are."""
     known = list(dict.fromkeys(known))
-    alike = difflib.get_close_matches(name[:200], [candidate[:200] for candidate in known], n=limit, cutoff=0.5)
+    by_case = {candidate[:200].casefold(): candidate for candidate in reversed(known)}
+    alike = difflib.get_close_matches(name[:200].casefold(), by_case, n=limit, cutoff=0.5)
     if alike:
-        return f"Did you mean {' or '.join(f'`{candidate}`' for candidate in alike)}?"
+        return f"Did you mean {' or '.join(f'`{shorten(by_case[found])}`' for found in alike)}?"
     if not known:
         return "There are no names."
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""
@@ -158,8 +161,12 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """`text`, cut in the middle where it is longer than `limit`."""
-    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
+    """`text` on one line and safe to print, cut in the middle where it is longer than `limit`.
+
+    Control and direction characters, which would change what is around them, become visible codes.
+    """
+    cut = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
 
 
 @dataclass(frozen=True)
@@ -193,8 +200,8 @@ def paths(root: N, target: N, *, limit: int = 10) -> tuple[list[Path], int]:
                 number[parent] = number.get(parent, 0) + number[node]
                 further = [(product * derivative, (parent, path)) for product, path in best[node]]
                 best[parent] = sorted(best.get(parent, []) + further, key=_by_size)[:limit]
-        if node is not root:
-            del best[node]
+        if node is not root:  # what was passed on is needed no more: it would grow with the square of the depth
+            del best[node], number[node]
     return [Path(_unlinked(path), product) for product, path in best[target]], number[target]
 
 

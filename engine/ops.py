@@ -20,11 +20,13 @@ Rule = Callable[..., Any]
 class Primitive:
     """One row of the table. Call it on floats, Values or symbols.
 
-    `partials` holds one rule per operand. A row of many operands has none and gives all its partials at once
-    by `all_partials`. `textbook` holds the forms that people know where the stable ones look different.
-    `inside` tells whether the operands are in the domain, and `requirement` says it in words.
-    `kink` is a signed distance to the place where the derivative jumps. A row that `selects` uses, of all its
-    operands, the two that it compares and the one that it takes, and passes a gradient to the latter alone.
+    `symbol` is the name that people write, and `notation` how it stands among its operands: a rule over symbols, or
+    a text with a place for each; where there is none it is `symbol(x, y)`. `partials` holds one rule per operand. A
+    row of many operands has none and gives all its partials at once by `all_partials`. `textbook` holds the forms
+    that people know where the stable ones look different. `inside` tells whether the operands are in the domain,
+    and `requirement` says it in words. `kink` is a signed distance to the place where the derivative jumps. A row
+    that `selects` uses, of all its operands, the two that it compares and the one that it takes, and passes a
+    gradient to the latter alone.
     """
 
     name: str
@@ -32,7 +34,8 @@ class Primitive:
     partials: tuple[Rule, ...] = ()
     all_partials: Rule | None = None
     textbook: tuple[Rule, ...] | None = None
-    notation: Rule | None = None
+    symbol: str = ""
+    notation: Rule | str | None = None
     inside: Callable[..., bool] | None = None
     requirement: str = ""
     kink: Callable[..., float] | None = None
@@ -204,6 +207,7 @@ ABS: Primitive = Primitive(
     "abs",
     abs,
     (lambda out, x: SIGN(x),),
+    notation="|{}|",
     kink=lambda x: x,
 )
 EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,))
@@ -252,7 +256,8 @@ TANH: Primitive = Primitive(
 SIGMOID: Primitive = Primitive(
     "sigmoid",
     _sigmoid,
-    (lambda out, x: out * SIGMOID(-x),),
+    symbol="σ",
+    partials=(lambda out, x: out * SIGMOID(-x),),
     textbook=(lambda out, x: out * (1.0 - out),),
 )
 RELU: Primitive = Primitive(
@@ -263,15 +268,17 @@ SIGN: Primitive = Primitive("sign", _sign, (lambda out, x: 0.0,), kink=lambda x:
 MAXIMUM: Primitive = Primitive(
     "maximum",
     _maximum,
+    symbol="max",
     # A tie is shared, half and half.
-    (lambda out, x, y: 0.5 * (1.0 + SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 - SIGN(x - y))),
+    partials=(lambda out, x, y: 0.5 * (1.0 + SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 - SIGN(x - y))),
     textbook=(lambda out, x, y: STEP(x - y), lambda out, x, y: STEP(y - x)),
     kink=lambda x, y: x - y,
 )
 MINIMUM: Primitive = Primitive(
     "minimum",
     _minimum,
-    (lambda out, x, y: 0.5 * (1.0 - SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 + SIGN(x - y))),
+    symbol="min",
+    partials=(lambda out, x, y: 0.5 * (1.0 - SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 + SIGN(x - y))),
     textbook=(lambda out, x, y: STEP(y - x), lambda out, x, y: STEP(x - y)),
     kink=lambda x, y: x - y,
 )
@@ -301,6 +308,7 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
         f"if {symbol}",
         lambda x, y, chosen, other: chosen if holds(x, y) else other,
         all_partials=partials,
+        notation=f"({{2}} if {{0}} {symbol} {{1}} else {{3}})",
         kink=lambda x, y, chosen, other: x - y,
         requirement="the branch that the test takes has no value",
         selects=True,

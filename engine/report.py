@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.explain import number, one_line
+from engine.explain import number
 from engine.graph import shorten
 
 Verdict = Literal["right", "wrong", "undecided", "invalid"]
@@ -100,7 +100,7 @@ def _table(rows: list[Row]) -> str:
     for row in rows:
         expected = "" if row.expected is None else number(row.expected, 9)
         difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
-        cells = [one_line(shorten(row.name)), one_line(shorten(row.answer)), expected, difference]
+        cells = [shorten(row.name), shorten(row.answer), expected, difference]
         table.add_row(*map(Text, cells), Text(f"{_MARK[row.verdict]} {row.verdict}"))
     output = io.StringIO()
     Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
@@ -112,7 +112,7 @@ def _table(rows: list[Row]) -> str:
 
 def _details(row: Row, told: set[str]) -> str:
     """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
-    lines = [f"{one_line(shorten(row.name))} is {row.verdict}"]
+    lines = [f"{shorten(row.name)} is {row.verdict}"]
     if row.obtained is not None and row.expected is not None and row.difference is not None:
         lines[0] += (
             f": yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
@@ -120,7 +120,7 @@ def _details(row: Row, told: set[str]) -> str:
         )
     lines += [f"  {line}" for line in row.message.splitlines()]
     if row.node:
-        lines.append(f"  went wrong first at: {one_line(shorten(row.node))}")
+        lines.append(f"  went wrong first at: {shorten(row.node)}")
     derivation_lines = row.derivation.splitlines()
     if derivation_lines:
         new = [line for line in derivation_lines if line not in told] or derivation_lines[-1:]

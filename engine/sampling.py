@@ -6,11 +6,11 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from engine.backprop import sweep
+from engine.backprop import gradients
 from engine.explain import unlabelled_below
-from engine.graph import backward_order, derivatives_by_parent, forward_order, leaves, recorded_derivatives
-from engine.ops import CONSTANT
+from engine.graph import backward_order, consumers, forward_order, leaves, recorded_derivatives
 from engine.value import DomainError, Value, clone, evaluated, partials
 
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
@@ -35,14 +35,15 @@ class Sampler:
     def __init__(self, loss: Value, seed: int) -> None:
         self.loss = loss
         self.copies = clone(loss)
+        self._original = {copy: node for node, copy in self.copies.items()}
         self.forward = forward_order(loss)
         self.order = backward_order(loss)
         self.rank = {node: position for position, node in enumerate(self.order)}
-        self.variables = [leaf for leaf in leaves(self.forward) if leaf._row is not CONSTANT] or [loss]
+        self.variables = [leaf for leaf in leaves(self.forward) if not leaf.is_constant] or [loss]
         self._streams = {
             reach: _Stream(self._draws(reach, random.Random(f"{seed} {reach}"))) for reach in (NARROW, WIDE, NEAR, *FAR)
         }
-        self._nudges = random.Random(seed)
+        self._seed = seed
         computed = {node: list(recorded_derivatives(node)) for node in self.forward}
         values = {node: node.data for node in (*self.variables, *self.forward)}
         self.given = Candidate(values, self._sides(values), computed)
@@ -82,8 +83,8 @@ class Sampler:
     def _candidate(self, point: dict[Value, float]) -> Candidate:
         """Everything at a point. Raises DomainError, with its node, where the graph has no finite value."""
         values, derivatives = evaluated(self.loss, point)
-        for node in self.order:
-            if math.isinf(values[node]):
+        for node in self.forward:
+            if math.isinf(values[node]) and derivatives[node]:
                 error = DomainError("overflow")
                 error.node = node
                 raise error
@@ -96,6 +97,20 @@ class Sampler:
             for node in self.forward
             if node._row.kink is not None
         )
+
+    def noise(self, question_kind: str, root: Value, node: Value) -> float:
+        """How far from 0 rounding alone may leave a number that is 0: a few units of what it was summed from."""
+        if question_kind == "value":
+            terms = [parent.data for parent in node.parents]
+        else:
+            received = self.consumers.get(node, [])
+            terms = [self.gradient(self.given, question_kind, root, user)[0] * d for user, d in received]
+        return 8.0 * math.ulp(max([abs(term) for term in terms if math.isfinite(term)], default=0.0))
+
+    @cached_property
+    def consumers(self) -> dict[Value, list[tuple[Value, float]]]:
+        """For each node its consumers and their recorded derivatives."""
+        return consumers(self.order)
 
     def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> tuple[float, bool]:
         """∂root/∂node at the candidate, and whether it is steady there.
@@ -112,7 +127,7 @@ class Sampler:
         order = unlabelled_below(root, self.rank) if kind == "local" else backward_order(root)
         exact = self._sweep(order, root, candidate.derivatives)
         steady = {node: math.isfinite(grad) for node, grad in exact.items()}
-        for pattern in ("up", "down", "mixed", "mixed"):
+        for pattern in ("up", "down", "mixed", "mixed otherwise"):
             moved = self._sweep(order, root, self._nudged(order, candidate, pattern))
             for node, grad in exact.items():
                 steady[node] = steady[node] and abs(moved[node] - grad) <= STEADY * abs(grad)
@@ -122,25 +137,20 @@ class Sampler:
         self, order: list[Value], root: Value, derivatives: dict[Value, list[float | None]]
     ) -> dict[Value, float]:
         """∂root/∂node for every node that the order reaches, by the one chain rule, on the copies."""
-        reached = {root: self.copies[root]}
         for node in order:
             self.copies[node].set_derivatives(derivatives[node])
-            reached |= {parent: self.copies[parent] for parent, _ in derivatives_by_parent(node)}
-        for copy in reached.values():
-            copy.grad = 0.0
-        self.copies[root].grad = 1.0
-        for _ in sweep([self.copies[node] for node in order]):
-            pass
-        return {node: copy.grad for node, copy in reached.items()}
+        reached = gradients(self.copies[root], [self.copies[node] for node in order])
+        return {self._original[copy]: copy.grad for copy in reached}
 
     def _nudged(self, order: list[Value], candidate: Candidate, pattern: str) -> dict[Value, list[float | None]]:
         """The local derivatives in textbook form, with every recorded value moved by a unit in its last place."""
+        rng = random.Random(f"{self._seed} {pattern}")
 
         def moved(node: Value) -> float:
             value = candidate.values.get(node, node.data)
             if node not in candidate.values:  # a constant stays
                 return value
-            up = pattern == "up" or (pattern == "mixed" and self._nudges.random() < 0.5)
+            up = pattern == "up" or (pattern != "down" and rng.random() < 0.5)
             return math.nextafter(value, math.inf if up else -math.inf) if value else value
 
         values: dict[Value, float] = {}

@@ -74,6 +74,11 @@ class Value:
         """∂self/∂parent for each of `parents`, as recorded by the forward pass; 0 for a constant."""
         return tuple([0.0 if derivative is None else derivative for derivative in recorded_derivatives(self)])
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is a leaf that an expression brought along: it gets no gradient."""
+        return self._row is ops.CONSTANT
+
     def item(self) -> float:
         """The number, without its graph."""
         return self.data
@@ -156,7 +161,7 @@ class Value:
         return record(row, operands)
 
     def exp(self) -> Value:
-        """E to the power of self."""
+        """The exponential, e^self."""
         return record(ops.EXP, (self,))
 
     def log(self) -> Value:
@@ -199,13 +204,17 @@ class Value:
         """1 above 0, else 0, with derivative 0 everywhere."""
         return record(ops.STEP, (self,))
 
+    def sign(self) -> Value:
+        """−1, 0 or 1, with derivative 0 everywhere."""
+        return record(ops.SIGN, (self,))
+
     def maximum(self, other: Value | Number) -> Value:
         """The larger of the two; a tie shares the derivative half and half."""
-        return _binary(ops.MAXIMUM, self, other)
+        return record(ops.MAXIMUM, (self, other))
 
     def minimum(self, other: Value | Number) -> Value:
         """The smaller of the two; a tie shares the derivative half and half."""
-        return _binary(ops.MINIMUM, self, other)
+        return record(ops.MINIMUM, (self, other))
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -316,7 +325,7 @@ def _needed(root: Value, derivatives: Mapping[Value, list[float | None]]) -> set
 
 def _domain_message(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...], label: str) -> str:
     shown = [f"{operand:.6g}" for operand in operands[:6]] + ["…"] * (len(operands) > 6)
-    call = f" {row.name} ".join(shown) if row.name in "+-*/**" else f"{row.name}({', '.join(shown)})"
+    call = f" {row.name} ".join(shown) if row.name in {"+", "-", "*", "/", "**"} else f"{row.name}({', '.join(shown)})"
     where = " and ".join(
         f"{shorten(parent.label)} = {operand:.6g}"
         for parent, operand in zip(parents[:6], operands, strict=False)
@@ -333,16 +342,14 @@ def _domain_message(row: Primitive, operands: tuple[float, ...], parents: tuple[
 def partials(
     row: Primitive, out: float, operands: tuple[float, ...], parents: tuple[Value, ...], *, textbook: bool = False
 ) -> list[float | None]:
-    """The partials at `operands`; None for a constant, whose rule is not even asked."""
-    if row.all_partials is not None:
-        every = row.all_partials(out, *operands)
-        return [None if p._row is ops.CONSTANT else d for p, d in zip(parents, every, strict=True)]
-    if textbook and row.kink is not None and row.kink(*operands) == 0.0:
-        textbook = False  # the convention at a kink stands in the one form
-    rules = row.textbook if textbook and row.textbook else row.partials
+    """The partials at `operands`; None for a constant, and for what a condition does not take.
+
+    In the `textbook` form where that holds, which is away from a kink.
+    """
+    at_kink = textbook and row.kink is not None and row.kink(*operands) == 0.0
+    every = row.derivatives(out, operands, textbook=textbook and not at_kink)
     return [
-        None if parent._row is ops.CONSTANT else float(rule(out, *operands))
-        for parent, rule in zip(parents, rules, strict=True)
+        None if parent._row is ops.CONSTANT else derivative for parent, derivative in zip(parents, every, strict=True)
     ]
 
 

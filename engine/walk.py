@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
-from engine.backprop import nan_message, sweep
+from engine.backprop import Contribution, contributions, not_finite
+from engine.drawing import Drawing
 from engine.explain import Words, line_in_words, step_in_words
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
 from engine.value import Value
-
-if TYPE_CHECKING:
-    from engine.drawing import Drawing
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What one step adds to the gradient of one parent: `amount` = ∂L/∂node · `local_derivative`."""
-
-    parent: Value
-    local_derivative: float
-    amount: float
-    before: float
-    after: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,10 @@ class Why:
 
 
 def _many(count: int) -> str:
-    return f"{count:,}" if count < 10**15 else f"about {str(count)[0]}.{str(count)[1:3]}·10^{len(str(count)) - 1}"
+    if count < 10**15:
+        return f"{count:,}"
+    exponent = math.floor(math.log10(count))
+    return f"about {count // 10 ** (exponent - 2) / 100:.2f}·10^{exponent}"
 
 
 def _route(path: Path, words: Words) -> str:
@@ -129,8 +119,9 @@ class Backprop:
         under = nodes(loss)
         used = [node for node in under if node.grad != 0.0]
         if used:
+            count = "1 gradient was" if len(used) == 1 else f"{len(used)} gradients were"
             warnings.warn(
-                f"{len(used)} gradients were not 0, such as that of {used[0]!r}; the walk starts them all at 0.",
+                f"{count} not 0, such as that of {used[0]!r}; the walk starts all at 0.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -141,6 +132,7 @@ class Backprop:
         self.order = backward_order(loss)
         self.position = 0
         self._digits = digits
+        self._warned = False  # of an infinite gradient: once is enough
         self._undo: list[list[tuple[Value, float]]] = []
 
     @cached_property
@@ -159,22 +151,18 @@ class Backprop:
         if self.position == len(self.order):
             return None
         node = self.order[self.position]
-        grad = node.grad
-        reached = derivatives_by_parent(node)
-        before = [(parent, parent.grad) for parent in dict.fromkeys(parent for parent, _ in reached)]
-        running = dict(before)
-        contributions = []
-        for parent, derivative in reached:
-            start = running[parent]
-            running[parent] = start + grad * derivative
-            if running[parent] != running[parent]:
-                names = self.words.names
-                raise FloatingPointError(nan_message(names[parent], names[node], node, derivative))
-            contributions.append(Contribution(parent, derivative, grad * derivative, start, running[parent]))
-        next(sweep([node]))
+        grad, before = node.grad, [(parent, parent.grad) for parent in dict.fromkeys(node.parents)]
+        made = contributions(node)
         self._undo.append(before)
         self.position += 1
-        return Step(self.position, node, grad, tuple(contributions), self.words, tuple(self.words.received(node)))
+        for one in made:
+            if one.after != one.after:
+                self.back()
+                raise FloatingPointError(not_finite(self.loss, node, one))
+            if math.isinf(one.amount) and not self._warned:
+                self._warned = True
+                warnings.warn(not_finite(self.loss, node, one), RuntimeWarning, stacklevel=2)
+        return Step(self.position, node, grad, made, self.words, tuple(self.words.received(node)))
 
     def next(self) -> Steps:
         """Go on to the next labelled node, a line of the derivation; returns the steps made, none at the end."""
@@ -261,15 +249,13 @@ class Backprop:
 
     def draw(self) -> Drawing:
         """The graph with what is done, now and next marked."""
-        from engine.drawing import draw
+        return Drawing(self.loss, order=self.order, position=self.position)
 
-        return draw(self)
-
-    def interact(self, **options: Any) -> None:
-        """Step through in the terminal; `h` lists the commands."""
+    def interact(self, commands: Iterable[str] | None = None) -> None:
+        """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""
         from engine.debugger import Debugger
 
-        Debugger(self, **options).cmdloop()
+        Debugger(self, commands=commands).cmdloop()
 
     def __repr__(self) -> str:
         loss = self.words.names[self.loss]

@@ -76,7 +76,7 @@ def test_any_label_gives_a_well_formed_picture(label, no_dot):
     x = Value(2.0, label=label)
     loss = (x * 3.0).tanh()
     loss.label = f"L{label}"
-    svg = draw(Backprop(loss)).svg()
+    svg = Backprop(loss).draw().svg()
     root = ElementTree.fromstring(svg.encode("utf-8"))
     assert not [element for element in root.iter() if element.tag.removeprefix(SVG) in ("script", "a", "image")]
     assert "\x1b" not in svg
@@ -192,5 +192,5 @@ def test_the_variable_and_the_systems_dot_come_after_the_installed_program(monke
 
 
 def test_what_is_no_graph_is_refused():
-    with pytest.raises(TypeError, match="a Value or a walk, not float"):
+    with pytest.raises(TypeError, match="a Value, not float"):
         draw(3.0)
