@@ -24,17 +24,18 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 LARGEST_FILE = 10_000_000  # bytes
 
 
+# What a terminal without mathematics shows instead.
+_PLAIN = dict(zip("−×·∂σ─✓✗Σδ⁻", ["-", "x", "*", "d", "sigmoid", "-", "+", "x", "sum", "delta", "^-"], strict=True))
+_PLAIN |= {"→": "->", "…": "..."} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
+
+
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What a terminal without mathematics shows in place of a character that it lacks."""
-    assert isinstance(error, UnicodeEncodeError)
+    """The error handler of an encoding that lacks a character."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
     return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
-_PLAIN = {"−": "-", "×": "x", "·": "*", "∂": "d", "σ": "sigmoid", "→": "->", "…": "...", "─": "-", "✓": "+", "✗": "x"}
-_PLAIN |= {"Σ": "sum", "δ": "delta"} | {
-    raised: f"^{plain}" for raised, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)
-}
-_PLAIN |= {"⁻": "^-"}
 codecs.register_error("chalkgrad.plain", _plain)
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
@@ -70,6 +71,8 @@ def compare(
         raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
     if not answers:
         raise ValueError("There are no answers to compare.")
+    if isinstance(lr, str) or (lr is not None and not math.isfinite(lr)):
+        raise ValueError(f"The learning rate is a finite number such as 0.5, not {lr!r}.")
     if not isinstance(digits, int) or digits < 1:
         raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
     given = [Answer(key if isinstance(key, str) else repr(key), answer) for key, answer in answers.items()]
@@ -287,7 +290,7 @@ class _Comparison:
         text = _literal(formula)
         if text is None:
             return self._judge_product(name, question, formula, expected)
-        is_float = not isinstance(answer, str) and not isinstance(answer, int)
+        is_float = not isinstance(answer, str | int | Decimal)
         obtained = float(text)
         self.numeric[name] = question, obtained, float(half_unit(text))
         verdict, message = judge_number(text, expected, self.digits, self._noise(question), is_float=is_float)
@@ -340,7 +343,7 @@ class _Comparison:
             return "undecided", "No two points were found at which the engine's answer has digits to compare with."
         found = self._agrees(question, formula, candidates, {})
         if not found:
-            return "right", ""
+            return "right", self._one_sided(candidates)
         if not self._usable(question, self.sampler.given) or not self._agrees(
             question, formula, [self.sampler.given], {}
         ):
@@ -385,6 +388,13 @@ class _Comparison:
                     missing -= found
         return chosen
 
+    def _one_sided(self, candidates: list[Candidate]) -> str:
+        """A note on a kink of the graph that was seen from one side alone."""
+        covered = set().union(*(candidate.sides for candidate in candidates))
+        alone = [node for node, side in covered if (node, not side) not in covered]
+        names = sorted(self.words.names[node] for node in alone if isinstance(node, Value))
+        return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
+
     def _usable(self, question: Question, candidate: Candidate) -> bool:
         grad, steady = self.expected(question, candidate)
         return steady and math.isfinite(grad)
@@ -392,14 +402,12 @@ class _Comparison:
     def _sides(self, formula: Formula, candidate: Candidate) -> set[tuple[object, bool]]:
         """On which side of each kink of the answer a point lies."""
         sides: set[tuple[object, bool]] = set()
-        places = itertools.count()
 
-        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+        def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
             if row.kink is not None:
-                sides.add((next(places), row.kink(*operands) > 0.0))
-            return row(*operands)
+                sides.add((place, row.kink(*operands) > 0.0))
 
-        self._at(formula, candidate, apply=apply)
+        self._at(formula, candidate, observe=observe)
         return sides
 
     def _at(
@@ -458,7 +466,10 @@ class _Comparison:
     def _put_in(self, formula: Formula) -> tuple[Iterator[dict[ast.Constant, tuple[Value, float]]], bool]:
         """Ways to read the formula's literals as given values of leaves, and whether there are too many to try."""
         choices: list[list[tuple[ast.Constant, tuple[Value, float]] | None]] = []
+        exponents = {node.right for node in ast.walk(formula.tree) if isinstance(node, ast.BinOp) and _is_power(node)}
         for literal in formula.literals:
+            if literal in exponents:  # the 2 of a square is nobody's given value
+                continue
             size = float(literal.value)  # type: ignore[arg-type]
             same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
             if same:
@@ -546,6 +557,10 @@ class _Comparison:
             copy.grad, _ = self.sampler.gradient(given, "gradient", question.root, original)
         lines = derivation(words, node, root)
         return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"
+
+
+def _is_power(node: ast.BinOp) -> bool:
+    return isinstance(node.op, ast.Pow)
 
 
 def _reaches(node: Value, target: Value, within: set[Value]) -> bool:

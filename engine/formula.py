@@ -10,6 +10,7 @@ import keyword
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -39,11 +40,23 @@ _OPERATORS: dict[type, ops.Primitive] = {
 _COMPARISONS = {ast.Gt: ">", ast.Lt: "<", ast.GtE: ">=", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
 
 # What a PDF or a keyboard with mathematics gives, and what it means.
-_MEANING = dict.fromkeys("·×⋅∙∗", "*") | dict.fromkeys("−–—‐‑", "-") | dict.fromkeys("÷∕⁄", "/")
-_MEANING |= {"^": "**", "√": "sqrt", "≥": ">=", "≤": "<=", "≠": "!=", "𝜎": "σ", "ς": "σ", "′": "_prime"}
+_MEANING = dict.fromkeys("·×⋅∙∗•", "*") | dict.fromkeys("−–—‐‑", "-") | dict.fromkeys("÷∕⁄", "/")
+_MEANING |= {"^": "**", "√": "sqrt", "≥": ">=", "≤": "<=", "≠": "!=", "𝜎": "σ", "ς": "σ"}
 _MEANING |= {"\u2061": "", "\ufeff": "", "\u200b": "", "\t": " "}
+_HINTS = {
+    ";": "Begin a new line instead of writing `;`.",
+    "=": "Give each name a line of its own.",
+    "|": "For an absolute value write abs(x).",
+    "%": "50 % is 0.5.",
+    "!": "Multiply it out.",
+    "@": "Multiply with `*`.",
+    "&": "A condition has one comparison: `z > 0`.",
+    "~": "A minus is `-`.",
+    "′": "Write the derivative out.",
+    "'": "A formula has numbers and names, and no text.",
+    '"': "A formula has numbers and names, and no text.",
+} | dict.fromkeys("[]{}", "Group with ( and ).")
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
-_FRACTIONS = {"½": "0.5", "¼": "0.25", "¾": "0.75"}
 _TOKEN = re.compile(r"\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([^\W\d]\w*)|(\*\*|[<>=!]=|.))")
 _DECIMAL = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -64,7 +77,9 @@ class FormulaError(ValueError):
         lines = [f"{place}: {self.problem}" if place else self.problem]
         if self.text and self.column is not None:
             start = max(0, self.column - 60)
-            window = "".join(c if c.isprintable() else "�" for c in self.text[start : start + 100])
+            window = "".join(
+                c if c.isprintable() else " " if c == "\t" else "�" for c in self.text[start : start + 100]
+            )
             lead = "…" if start else ""
             lines.append(f"    {lead}{window}")
             wide = sum(_width(c) for c in lead + window[: self.column - 1 - start])
@@ -118,10 +133,17 @@ def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
         if raised:
             put(")", place - 1)
             raised = ""
-        if character in _FRACTIONS:
-            after = text[place + 1 :].lstrip()
-            times = "*" if after and (after[0].isalpha() or after[0] == "(") else ""
-            put(_FRACTIONS[character] + times, place)
+        folded = unicodedata.normalize("NFKC", character)
+        if "⁄" in folded:  # ½ is 1⁄2
+            before, after = "".join(written).rstrip()[-1:], text[place + 1 :].lstrip()[:1]
+            if before.isalnum() or before == ")":
+                value = unicodedata.numeric(character)
+                raise source.error(
+                    f"`{character}` right after `{before}` could mean a sum or a product.",
+                    place,
+                    f"Write {value:.6g} added, as in 2.5, or multiplied, as in x*{value:.6g}.",
+                )
+            put(f"({folded.replace('⁄', '/')})" + ("*" if after.isalpha() or after == "(" else ""), place)
         elif character in _MEANING:
             put(_MEANING[character], place)
         elif character.isspace():
@@ -132,7 +154,6 @@ def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
                 f"There is an invisible character here, U+{ord(character):04X} ({named}).", place, "Delete it."
             )
         else:
-            folded = unicodedata.normalize("NFKC", character)
             put(folded if folded.isascii() and folded.isprintable() else character, place)
     if raised:
         put(")", len(text) - 1)
@@ -155,7 +176,7 @@ class Formula:
     def __init__(self, text: str, source: Source | None = None, known: Iterable[str] = ()) -> None:
         self.text = text.strip()
         self.source = source or Source(text)
-        self.known = known if isinstance(known, Mapping | set | frozenset | list | tuple) else tuple(known)
+        self.known = tuple(known)
         if len(text) > LONGEST_FORMULA:
             raise FormulaError(
                 f"The formula has {len(text):,} characters; the limit is {LONGEST_FORMULA:,}.",
@@ -167,6 +188,8 @@ class Formula:
         written, places = _normalised(text, self.source)
         margin = len(written) - len(written.lstrip())
         self._written, self._places = written.strip(), places[margin:]
+        if not self._written:
+            raise self.source.error("There is no formula here.", 0, "Write a number or an expression.")
         self._bytes = self._written.encode("utf-8", "replace")
         self.names: dict[str, int] = {}
         self.literals: list[ast.Constant] = []
@@ -176,16 +199,22 @@ class Formula:
 
     def _parsed(self) -> ast.expr:
         try:
-            return ast.parse(self._written, mode="eval").body
+            with warnings.catch_warnings():  # of `2if`, in words for programmers
+                warnings.simplefilter("ignore")
+                return ast.parse(self._written, mode="eval").body
         except SyntaxError as error:
             at = min((error.offset or 1) - 1, len(self._written))
-            problem = error.msg[:1].upper() + error.msg[1:]
+            problem = error.msg.lower()
             if "never closed" in problem or "unmatched" in problem:
-                self._fail(problem + ".", at, "Every ( needs its ).")
-            if "digits" in problem:
-                self._fail("The number is too long.", at, "17 digits say all that a float holds.")
+                self._fail(f"{error.msg[:1].upper()}{error.msg[1:]}.", at, "Every ( needs its ).")
             if "nested parentheses" in problem:
                 self._too_deep()
+            if "digits" in problem:
+                self._fail("The number is too long.", at, "17 digits say all that a float holds.")
+            if "leading zeros" in problem:
+                self._fail("A number does not begin with 0, except before a point.", at)
+            if len(re.findall(r"\bif\b", self._written)) != len(re.findall(r"\belse\b", self._written)):
+                self._fail("A condition needs both its parts.", at, "Write `a if z > 0 else b`.")
             if self._written[-1] in "+-*/(,":
                 self._fail("The formula breaks off here.", len(self._written), "Something must follow the last sign.")
             self._fail("This is not a formula.", at, self._product_hint())
@@ -212,22 +241,35 @@ class Formula:
 
     def _check_tokens(self) -> None:
         """What Python's parser would misread or answer in terms of Python."""
+        depth, before, conditional = 0, "", False
         for match in _TOKEN.finditer(self._written):
-            token = match[match.lastindex or 0]
-            at = match.start(match.lastindex or 0)
-            if match[2] and keyword.iskeyword(token) and token not in ("if", "else", "True", "False", "None"):
+            group = match.lastindex or 3
+            token, at = match[group], match.start(group)
+            depth += {"(": 1, ")": -1}.get(token, 0)
+            conditional = conditional or token == "if"
+            if group == 2 and keyword.iskeyword(token) and token not in ("if", "else", "True", "False", "None"):
+                if token in ("and", "or", "not", "is", "in"):
+                    self._fail(f"`{token}` is not part of a formula.", at, "A condition has one comparison: `z > 0`.")
                 self._fail(f"`{token}` is a word of Python and cannot be a name.", at, f"Call it `{token}_`.")
-            if token == ";":
-                self._fail("One line holds one formula.", at, "Begin a new line instead of writing `;`.")
-            if token == "=":
-                self._fail("A second `=` in one line.", at, "Give each name a line of its own.")
-            if token == "|":
-                self._fail("`|` has no meaning here.", at, "For an absolute value write abs(x).")
+            if token == "," and depth == 0:
+                self._fail("A comma stands between the arguments of a function.", at, "Decimals have a point: 0.5.")
+            if token == "=" and conditional:
+                self._fail("A comparison for equality is written `==`.", at)
+            if token == "sqrt" and not self._written[match.end() :].lstrip().startswith("("):
+                self._fail("The root needs parentheses.", at, "Write sqrt(x).")
+            if token in _HINTS or (token == "/" and before == "/" and self._written[at - 1] == "/"):
+                self._fail(f"`{token}` is not part of a formula.", at, _HINTS.get(token, "Divide with one `/`."))
+            before = token
 
     def _product_hint(self) -> str:
         """The formula with the missing `*` signs written, if that is what it lacks."""
-        if re.search(r"['\"]|\w\s*\.\s*[^\W\d]", self._written):  # a program, not a formula
+        if re.search(r"['\"]|\w\s*\.\s*[^\W\d]|\.\S*\.", self._written):  # a program, or 1.2.3
             return ""
+        if wrong := re.search(r"\b([^\W\d]\w*)\s*(\*\*\([-0-9]+\)|(?=\s\w))\s*(\w+|\([^()]*\))", self._written):
+            function, power, argument = wrong.groups()
+            if function in FUNCTIONS and function not in self.known:  # sin²(x), sin x
+                argument = argument if argument.startswith("(") else f"({argument})"
+                return f"did you mean `{function}{argument}{power.replace('(', '').replace(')', '')}`?"
         pieces: list[str] = []
         changed = False
         before, was_call, last_end = "", False, 0
@@ -313,10 +355,9 @@ class Formula:
             self._fail("Only a function can stand before `(…)`.", self._at(node), hint)
         name = node.func.id
         if name not in FUNCTIONS:
-            if name in self.known or name in CONSTANTS or name in self.names or not _looks_like_call(name, node):
+            if name in self.known or name in CONSTANTS or len(name) == 1:
                 self._fail(f"`{name}` is not a function.", self._at(node), self._product_hint())
-            hint = nearest(name, FUNCTIONS)
-            self._fail(f"There is no function `{shorten(name)}`.", self._at(node), hint)
+            self._fail(f"There is no function `{shorten(name)}`.", self._at(node), nearest(name, FUNCTIONS))
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             self._fail("Functions take plain arguments here.", self._at(node), f"Write {name}(x).")
         row = FUNCTIONS[name]
@@ -335,11 +376,13 @@ class Formula:
 
     def check_names(self, known: Iterable[str]) -> None:
         """Raise FormulaError at the first name that is neither known nor a constant."""
-        known = set(known)
+        known = dict.fromkeys(known)
         for name, at in self.names.items():
             if name not in known and name not in CONSTANTS:
                 if name in FUNCTIONS:
                     self._fail(f"`{name}` is a function.", at, f"Write {name}(x).")
+                if name.casefold() in ("nan", "inf", "infinity"):
+                    self._fail(f"`{name}` is no number to calculate with.", at, "Write a finite number.")
                 self._fail(f"Nothing is called `{shorten(name)}`.", at, nearest(name, known))
 
     def place_of(self, name: str) -> int:
@@ -352,19 +395,16 @@ class Formula:
         *,
         apply: Callable[[ops.Primitive, tuple[Any, ...]], Any] = lambda row, operands: row(*operands),
         literal: Callable[[ast.Constant], Any] | None = None,
+        observe: Callable[[ast.AST, ops.Primitive, tuple[Any, ...]], None] | None = None,
         atomic: bool = True,
     ) -> Any:
         """The formula over numbers, Values or symbols, whatever the `environment` holds.
 
-        `apply` performs each operation, `literal` gives what a number in the text stands for. Of a condition
-        over plain numbers only the branch taken is evaluated. Unless `atomic`, a sum of products is one node.
+        `apply` performs each operation, `literal` gives what a number in the text stands for, and `observe` is told
+        of each operation and where it stands. Of a condition over plain numbers only the branch taken is evaluated.
+        Unless `atomic`, a sum of products is one node.
         """
-        return _Evaluation(self, environment, apply, literal, atomic).of(self.tree)
-
-
-def _looks_like_call(name: str, node: ast.Call) -> bool:
-    """Whether `name(…)` was meant as a function: a word of letters rather than a variable such as `a` or `w1`."""
-    return len(name) > 2 and name.isalpha()
+        return _Evaluation(self, environment, apply, literal, observe, atomic).of(self.tree)
 
 
 @dataclass(frozen=True)
@@ -373,6 +413,7 @@ class _Evaluation:
     environment: Mapping[str, Any]
     apply: Callable[[ops.Primitive, tuple[Any, ...]], Any]
     literal: Callable[[ast.Constant], Any] | None
+    observe: Callable[[ast.AST, ops.Primitive, tuple[Any, ...]], None] | None
     atomic: bool
 
     def of(self, node: ast.AST) -> Any:
@@ -431,8 +472,7 @@ class _Evaluation:
         return left
 
     def _conditional(self, node: ast.IfExp) -> Any:
-        test = node.test
-        assert isinstance(test, ast.Compare)
+        test: Any = node.test  # a comparison: `Formula` has seen to it
         row = ops.CONDITIONALS[_COMPARISONS[type(test.ops[0])]]
         x, y = self.of(test.left), self.of(test.comparators[0])
         numbers = [side.data if isinstance(side, Value) else side for side in (x, y)]
@@ -446,6 +486,8 @@ class _Evaluation:
         return self._applied(row, (x, y, *((result, aside) if taken else (aside, result))), node)
 
     def _applied(self, row: ops.Primitive, operands: tuple[Any, ...], node: ast.AST) -> Any:
+        if self.observe is not None:
+            self.observe(node, row, operands)
         try:
             return self.apply(row, operands)
         except DomainError as error:
@@ -517,6 +559,8 @@ def build(text: str, values: Mapping[str, Any] | None = None, /, *, atomic: bool
         raise TypeError(f"build reads a text of formulas, not {type(text).__name__} {text!r:.60}.")
     graph: dict[str, Value] = {}
     for name, data in {**(values or {}), **more}.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{_GIVEN} are named by text, not by {type(name).__name__} {name!r:.60}.")
         tidy = tidy_name(name)
         if not tidy.isidentifier() or tidy in graph:
             raise FormulaError(f"{_GIVEN} name {shorten(name)!r}, which is {'twice' if tidy in graph else 'no name'}.")
@@ -534,14 +578,16 @@ def build(text: str, values: Mapping[str, Any] | None = None, /, *, atomic: bool
         graph[assignment.name] = result
     if not assignments:
         raise FormulaError("The text has no formula.", hint="Write one assignment a line, such as `z = w*x + b`.")
-    return Graph(graph, graph[assignments[-1].name], _parameters(parameters_line, graph))
+    parameters = _parameters(parameters_line, graph)
+    for name, node in graph.items():  # at the end: a text that is refused leaves the Values given as they were
+        node.label = name
+    return Graph(graph, graph[assignments[-1].name], parameters)
 
 
 def _given(name: str, data: Any) -> Value:
     if isinstance(data, Value):
         if data.label not in ("", name):
             raise FormulaError(f"{_GIVEN} call a Value `{name}` that has the label `{shorten(data.label)}` already.")
-        data.label = name
         return data
     try:
         return Value(as_float(data), name)
@@ -626,8 +672,8 @@ def _check_names(assignment: _Assignment, graph: Mapping[str, Value], lines: Map
             raise formula.source.error(
                 f"`{name}` is used before it is assigned on line {lines[name].line}.", at, "Move that line up."
             )
-        if name in FUNCTIONS:
-            raise formula.source.error(f"`{name}` is a function.", at, f"Write {name}(x).")
+        if name in FUNCTIONS or name.casefold() in ("nan", "inf", "infinity"):
+            formula.check_names(graph)
         alike = nearest(name, [known for known in (*graph, *lines) if known != assignment.name])
         raise formula.source.error(
             f"`{shorten(name)}` has no value.", at, f"{alike} To give it one, write a line `{shorten(name)} = …`."
