@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from engine import ops
 from engine.backprop import backward, sweep
-from engine.explain import Words, derivation, local_derivation, number, unlabelled_below, update_in_words
+from engine.explain import Words, derivation, local_derivation, number, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
 from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
@@ -153,6 +153,7 @@ class _Comparison:
         self.words = Words(loss)
         self.named = names(loss)
         self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
+        self.known_names = {*named_nodes(self.named)}
         self.by_name = {
             name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
         }
@@ -162,9 +163,11 @@ class _Comparison:
 
     def question(self, key: str) -> Question:
         """Read the key of an answer. Raises _Unanswerable or LookupError."""
+        if key in self.known_names:  # as it stands, whatever a label holds
+            return Question("gradient", self.loss, find(self.named, key))
         tidy = tidy_name(key)
-        if key in self.named.values() or tidy in self.by_name:
-            return Question("gradient", self.loss, self._find(key if key in self.named.values() else tidy))
+        if tidy in self.known_names:
+            return Question("gradient", self.loss, find(self.named, tidy))
         if call := re.fullmatch(r"(local|value|new)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)", tidy):
             kind, first, second = call.groups()
             if (kind == "local") != (second is not None):
@@ -180,20 +183,16 @@ class _Comparison:
         return Question("gradient", self.loss, self._find(key))
 
     def _find(self, name: str) -> Value:
-        return find(self.named, name if name in self.named.values() else tidy_name(name))
+        return find(self.named, name if name in self.known_names else tidy_name(name))
 
     def _local(self, node: Value, parent: Value) -> Question:
-        direct = {p for inner in self._direct(node) for p, _ in derivatives_by_parent(inner)}
-        if parent not in direct or parent is node:
+        if parent not in self.sampler.direct_operands(node):
+            u, v = self.words.names[node], self.words.names[parent]
             raise _Unanswerable(
-                f"{self.named[node]} is not computed from {self.named[parent]} directly, so there is no local "
-                f"derivative. For the derivative along all paths ask d{self.named[node]}/"
-                f"d{self.named[parent]}."
+                f"{u} is not computed from {v} directly, so there is no local derivative. "
+                f"For the derivative along all paths ask d{u}/d{v}."
             )
         return Question("local", node, parent)
-
-    def _direct(self, node: Value) -> list[Value]:
-        return unlabelled_below(node, self.sampler.rank) if node.op else []
 
     def _update(self, node: Value) -> Question:
         if self.lr is None:
@@ -222,9 +221,9 @@ class _Comparison:
         shown = shown.strip()
         if given.problem is not None:
             return Row(name, shown, "invalid", message=str(given.problem))
-        if (missing := self._unconnected_name(name)) is not None:
-            return self._judge_unconnected(given, shown, missing)
         try:
+            if self.unconnected and (missing := self._unconnected_name(name)) is not None:
+                return self._judge_unconnected(given, shown, missing)
             question = self.question(name)
         except (_Unanswerable, LookupError, FormulaError) as error:
             where = f"line {given.source.line}: " if given.source else ""
@@ -482,19 +481,25 @@ class _Comparison:
 
     def locate(self, rows: dict[str, Row]) -> None:
         """Name for each wrong number the first node whose gradient does not follow from the numbers further on."""
-        for root in {question.root for question, _, _ in self.numeric.values() if question.kind == "gradient"}:
-            first = self._origins(root, rows)
-            for name, (question, _, _) in self.numeric.items():
-                if rows[name].verdict == "wrong" and question.kind == "gradient" and question.root is root:
-                    above = set(backward_order(root))
-                    further_on = (o for o in first if o is question.node or _reaches(o, question.node, above))
-                    self._set_node(rows, name, next(further_on, question.node))
-        for name, (question, _, _) in self.numeric.items():
-            if rows[name].verdict == "wrong" and question.kind != "gradient":
-                self._set_node(rows, name, question.node)
+        wrong = {name: question for name, (question, _, _) in self.numeric.items() if rows[name].verdict == "wrong"}
+        origin: dict[Value, dict[Value, Value]] = {}  # for each root, the first origin above each node
+        for name, question in wrong.items():
+            first = question.node
+            if question.kind == "gradient":
+                if question.root not in origin:
+                    origin[question.root] = self._first_origins(question.root, rows)
+                first = origin[question.root].get(question.node, question.node)
+            rows[name] = replace(rows[name], node=self.named[first])
 
-    def _set_node(self, rows: dict[str, Row], name: str, node: Value) -> None:
-        rows[name] = replace(rows[name], node=self.named[node])
+    def _first_origins(self, root: Value, rows: Mapping[str, Row]) -> dict[Value, Value]:
+        """For each node the first, in backward order, of the origins that it is computed from backward."""
+        place = {node: number for number, node in enumerate(self._origins(root, rows))}
+        first: dict[Value, Value] = {node: node for node in place}
+        for node in backward_order(root):
+            if node in first:
+                for parent, _ in derivatives_by_parent(node):
+                    first[parent] = min(first.get(parent, first[node]), first[node], key=place.__getitem__)
+        return first
 
     def _origins(self, root: Value, rows: Mapping[str, Row]) -> list[Value]:
         """The nodes, in backward order, whose wrong number does not follow from the student's own further on."""
@@ -505,12 +510,10 @@ class _Comparison:
             if question.kind == "gradient" and question.root is root
         }
         copies = self.sampler.copies
+        self.sampler.load(self.sampler.given.derivatives)
         order = backward_order(root)
-        doubt: dict[Value, float] = {root: 0.0}  # how far the roundings of the student's numbers reach
-        for node in order:
-            copies[node].set_derivatives(self.sampler.given.derivatives[node])
-            for parent, _ in derivatives_by_parent(node):
-                doubt[parent] = 0.0
+        # How far the roundings of the student's numbers reach.
+        doubt = {reached: 0.0 for node in order for reached in (node, *node.parents)}
         for node in doubt:
             copies[node].grad = 0.0
         copies[root].grad = 1.0
@@ -548,8 +551,7 @@ class _Comparison:
         root, node = copies[question.root], copies[question.node]
         if question.kind == "value":
             return f"  {words.forward_line(node)}"
-        for computed in self.sampler.forward:
-            copies[computed].set_derivatives(given.derivatives[computed])
+        self.sampler.load(given.derivatives)
         if question.kind == "local":
             local, _ = self.sampler.gradient(given, "local", question.root, question.node)
             return local_derivation(words, node, root, local)
@@ -561,11 +563,6 @@ class _Comparison:
 
 def _is_power(node: ast.BinOp) -> bool:
     return isinstance(node.op, ast.Pow)
-
-
-def _reaches(node: Value, target: Value, within: set[Value]) -> bool:
-    """Whether `target` is below `node`."""
-    return node.op != "" and target in {p for inner in backward_order(node) if inner in within for p in inner.parents}
 
 
 def _literal(formula: Formula) -> str | None:

@@ -144,6 +144,8 @@ def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
                     f"Write {value:.6g} added, as in 2.5, or multiplied, as in x*{value:.6g}.",
                 )
             put(f"({folded.replace('⁄', '/')})" + ("*" if after.isalpha() or after == "(" else ""), place)
+        elif character == "√" and not text[place + 1 :].lstrip().startswith("("):
+            raise source.error("The root needs parentheses.", place, "Write √(x) or sqrt(x).")
         elif character in _MEANING:
             put(_MEANING[character], place)
         elif character.isspace():
@@ -255,8 +257,6 @@ class Formula:
                 self._fail("A comma stands between the arguments of a function.", at, "Decimals have a point: 0.5.")
             if token == "=" and conditional:
                 self._fail("A comparison for equality is written `==`.", at)
-            if token == "sqrt" and not self._written[match.end() :].lstrip().startswith("("):
-                self._fail("The root needs parentheses.", at, "Write sqrt(x).")
             if token in _HINTS or (token == "/" and before == "/" and self._written[at - 1] == "/"):
                 self._fail(f"`{token}` is not part of a formula.", at, _HINTS.get(token, "Divide with one `/`."))
             before = token

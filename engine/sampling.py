@@ -10,7 +10,15 @@ from functools import cached_property
 
 from engine.backprop import gradients
 from engine.explain import unlabelled_below
-from engine.graph import backward_order, consumers, forward_order, leaves, recorded_derivatives
+from engine.graph import (
+    backward_order,
+    computed_nodes,
+    consumers,
+    derivatives_by_parent,
+    forward_order,
+    leaves,
+    recorded_derivatives,
+)
 from engine.value import DomainError, Value, clone, evaluated, partials
 
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
@@ -37,8 +45,7 @@ class Sampler:
         self.copies = clone(loss)
         self._original = {copy: node for node, copy in self.copies.items()}
         self.forward = forward_order(loss)
-        self.order = backward_order(loss)
-        self.rank = {node: position for position, node in enumerate(self.order)}
+        self._rank = {self.copies[node]: place for place, node in enumerate(computed_nodes(loss))}
         self.variables = [leaf for leaf in leaves(self.forward) if not leaf.is_constant] or [loss]
         self._streams = {
             reach: _Stream(self._draws(reach, random.Random(f"{seed} {reach}"))) for reach in (NARROW, WIDE, NEAR, *FAR)
@@ -110,7 +117,15 @@ class Sampler:
     @cached_property
     def consumers(self) -> dict[Value, list[tuple[Value, float]]]:
         """For each node its consumers and their recorded derivatives."""
-        return consumers(self.order)
+        return consumers(backward_order(self.loss))
+
+    def direct_operands(self, node: Value) -> set[Value]:
+        """What `node` is computed from, directly or through nodes without a label."""
+        if not node.op:
+            return set()
+        self.load(self.given.derivatives)
+        inner = unlabelled_below(self.copies[node], self._rank)
+        return {self._original[parent] for one in inner for parent, _ in derivatives_by_parent(one)}
 
     def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> tuple[float, bool]:
         """∂root/∂node at the candidate, and whether it is steady there.
@@ -124,25 +139,27 @@ class Sampler:
         return known.get(node, (0.0, True))
 
     def _swept(self, candidate: Candidate, kind: str, root: Value) -> dict[Value, tuple[float, bool]]:
-        order = unlabelled_below(root, self.rank) if kind == "local" else backward_order(root)
-        exact = self._sweep(order, root, candidate.derivatives)
+        exact = self._sweep(kind, root, candidate.derivatives)
         steady = {node: math.isfinite(grad) for node, grad in exact.items()}
         for pattern in ("up", "down", "mixed", "mixed otherwise"):
-            moved = self._sweep(order, root, self._nudged(order, candidate, pattern))
+            moved = self._sweep(kind, root, self._nudged(candidate, pattern))
             for node, grad in exact.items():
-                steady[node] = steady[node] and abs(moved[node] - grad) <= STEADY * abs(grad)
+                steady[node] = steady[node] and abs(moved.get(node, 0.0) - grad) <= STEADY * abs(grad)
         return {node: (grad, steady[node]) for node, grad in exact.items()}
 
-    def _sweep(
-        self, order: list[Value], root: Value, derivatives: dict[Value, list[float | None]]
-    ) -> dict[Value, float]:
-        """∂root/∂node for every node that the order reaches, by the one chain rule, on the copies."""
-        for node in order:
-            self.copies[node].set_derivatives(derivatives[node])
-        reached = gradients(self.copies[root], [self.copies[node] for node in order])
-        return {self._original[copy]: copy.grad for copy in reached}
+    def _sweep(self, kind: str, root: Value, derivatives: Mapping[Value, list[float | None]]) -> dict[Value, float]:
+        """∂root/∂node for every node that is reached, by the one chain rule, on the copies."""
+        self.load(derivatives)
+        copy = self.copies[root]
+        order = unlabelled_below(copy, self._rank) if kind == "local" else backward_order(copy)
+        return {self._original[reached]: reached.grad for reached in gradients(copy, order)}
 
-    def _nudged(self, order: list[Value], candidate: Candidate, pattern: str) -> dict[Value, list[float | None]]:
+    def load(self, derivatives: Mapping[Value, list[float | None]]) -> None:
+        """Record these local derivatives in the copies."""
+        for node, recorded in derivatives.items():
+            self.copies[node].set_derivatives(recorded)
+
+    def _nudged(self, candidate: Candidate, pattern: str) -> dict[Value, list[float | None]]:
         """The local derivatives in textbook form, with every recorded value moved by a unit in its last place."""
         rng = random.Random(f"{self._seed} {pattern}")
 
@@ -153,16 +170,12 @@ class Sampler:
             up = pattern == "up" or (pattern != "down" and rng.random() < 0.5)
             return math.nextafter(value, math.inf if up else -math.inf) if value else value
 
-        values: dict[Value, float] = {}
-        for node in order:
-            for each in (node, *node.parents):
-                if each not in values:
-                    values[each] = moved(each)
+        values = {node: moved(node) for node in self.copies}
         return {
             node: partials(
                 node._row, values[node], tuple([values[p] for p in node.parents]), node.parents, textbook=True
             )
-            for node in order
+            for node in self.forward
         }
 
 

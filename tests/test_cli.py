@@ -141,6 +141,23 @@ def test_names_the_loss_does_not_depend_on_are_noted(run, file):
     assert "y" not in out.replace("by itself", "")
 
 
+def test_the_gradient_of_what_the_loss_does_not_depend_on_is_0(run, file):
+    graph = file("x = 2\nu = 3\nL = x*x", "graph.txt")
+    assert run("check", graph, file("u = 0"))[0] == 0
+    assert run("check", graph, file("dL/du = 0"))[0] == 0
+    status, out, _ = run("check", graph, file("u = 1"))
+    assert status == 1
+    assert "L does not depend on u: its gradient is 0." in out
+    assert "L does not depend on u: leave it out." in run("check", graph, file("x = 2*x + 0*u"))[1]
+
+
+def test_a_gradient_without_a_value_is_told_after_the_forward_pass(run, file):
+    status, out, err = run("step", file("x = 0\nr = sqrt(x)\nL = 0*r", "lost.txt"), "--all")
+    assert status == 2
+    assert "r = sqrt(x) = sqrt(0) = 0" in out
+    assert "lost.txt: The gradient of x has no value (nan): at r" in err
+
+
 @pytest.mark.parametrize("option", [["--lr", "x"], ["--lr", "nan"], ["--digits", "0"], ["--digits", "many"]])
 def test_options_without_meaning_are_refused(run, option, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -184,7 +201,7 @@ def test_a_reader_that_stops_early_gets_no_traceback():
     command = f'"{sys.executable}" -m engine step {MAZUR} --all | head -n 1'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, check=False)
-    assert ran.stderr == b""
+    assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 def test_a_terminal_without_greek_letters_still_gets_an_answer():
@@ -193,3 +210,4 @@ def test_a_terminal_without_greek_letters_still_gets_an_answer():
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"step 12 of 15" in ran.stdout
+    assert b"dout_h1/dnet_h1  = out_h1*(1 - out_h1) = 0.241301" in ran.stdout

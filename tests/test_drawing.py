@@ -143,6 +143,13 @@ def test_a_graph_of_5_000_nodes_is_drawn(no_dot):
     assert svg.count('class="node"') > 5_000
 
 
+def test_two_edges_between_the_same_nodes_have_their_own_descriptions(no_dot):
+    x = Value(3.0, label="x")
+    svg = draw(x**x).svg()
+    assert "∂v1/∂x = 27" in svg
+    assert "∂v1/∂x = 29.6625" in svg
+
+
 def test_save_writes_svg_or_dot_and_refuses_other_endings(tmp_path, no_dot):
     picture = draw(Value(2.0, label="x") * 3.0)
     assert picture.save(tmp_path / "a.svg").read_text(encoding="utf-8") == picture.svg()

@@ -148,6 +148,23 @@ def test_parameters_are_the_leaves_that_an_update_changes():
         ("z = 1e999", ["too large"]),
         ("z = 9**9**9**9", ["too large for a number"]),
         ("# nothing\n", ["no formula"]),
+        ("x = 1\nz = 2½*x", ["line 2, column 6: `½` right after `2`", "as in 2.5"]),
+        ("x = 1\nz = x*0,5", ["line 2, column 8", "Decimals have a point: 0.5"]),
+        ("x = 1\nz = x % 2", ["line 2, column 7: `%`", "50 % is 0.5"]),
+        ("x = 1\nz = x^{2}", ["line 2, column 7: `{`", "Group with ( and )"]),
+        ("x = 1\nz = sin x", ["did you mean `sin(x)`?"]),
+        ("x = 1\nz = sin²(x)", ["did you mean `sin(x)**2`?"]),
+        ("x = 1\nz = log2(x)", ["There is no function `log2`", "`log`"]),
+        ("x = 1\nz = ReLU(x)", ["There is no function `ReLU`", "`relu`"]),
+        ("z = √2", ["The root needs parentheses"]),
+        ("x = 1\nz = not x", ["one comparison"]),
+        ("x = 1\nz = 2 if x > 0", ["`a if z > 0 else b`"]),
+        ("x = 1\nz = 2 if x = 0 else 3", ["written `==`"]),
+        ("x = 1\nz = x + 1)", ["Unmatched ')'", "Every ( needs its )"]),
+        ("z = 012", ["does not begin with 0"]),
+        ("z = nan", ["no number to calculate with"]),
+        ("z = \u200b", ["no formula here"]),
+        ("z = q" + "a" * 300 + "*2", ["has no value"]),
         ("z = x\u202ey", ["U+202E (RIGHT-TO-LEFT OVERRIDE)", "Delete it"]),
     ],
 )
@@ -170,6 +187,15 @@ def test_a_value_given_and_assigned_is_refused():
         build("z = w*2", w="3")
     with pytest.raises(TypeError, match="build reads a text"):
         build(3)
+
+
+def test_a_text_that_is_refused_leaves_the_values_given_as_they_were():
+    w = Value(2.0)
+    with pytest.raises(FormulaError):
+        build("L = w*", w=w)
+    assert w.label == ""
+    with pytest.raises(TypeError, match="named by text, not by int"):
+        build("L = 1", {3: 1})
 
 
 def test_values_may_be_given_as_values():

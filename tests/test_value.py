@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
-from engine import DomainError, Value, dot, label_all, log, maximum, sqrt, tanh, total
+from engine import DomainError, Value, build, dot, label_all, log, maximum, sqrt, tanh, total
 from engine.graph import nodes
 from tests.strategies import graphs
 
@@ -175,6 +175,8 @@ def test_what_is_no_real_number_is_refused(wrong):
         Value(wrong)
     with pytest.raises(TypeError):
         Value(1.0) + wrong
+    with pytest.raises(TypeError):
+        Value(1.0).maximum(wrong)
 
 
 def test_nan_and_numbers_too_large_are_refused():
@@ -231,6 +233,27 @@ def test_a_nan_gradient_raises_where_it_first_arose_and_changes_no_leaf():
     with pytest.raises(FloatingPointError, match=r"gradient of x has no value \(nan\): at y"):
         loss.backward()
     assert x.grad == 7.0
+
+
+def test_the_node_where_nan_first_arose_is_named_also_with_several_paths():
+    x = Value(0.0, label="x")
+    a, root = x * 1.0, sqrt(x)
+    a.label, root.label = "a", "root"
+    with pytest.raises(FloatingPointError, match=r"has no value .* at root"):
+        (a + root * 0.0).backward()
+
+
+def test_refresh_follows_a_condition_to_its_other_branch():
+    graph = build("L = log(x) if x > 0 else x*x", x=-1.0)
+    for x, value, grad in [(2.0, math.log(2.0), 0.5), (-3.0, 9.0, -6.0), (4.0, math.log(4.0), 0.25)]:
+        graph["x"].data = x
+        graph.loss.refresh()
+        graph.loss.zero_grad()
+        graph.loss.backward()
+        assert (graph.loss.data, graph["x"].grad) == (value, grad)
+    graph["x"].data = math.nan
+    with pytest.raises(ValueError, match="nan is none"):
+        graph.loss.refresh()
 
 
 def test_a_chain_of_100_000_nodes_builds_and_sweeps_without_recursion():

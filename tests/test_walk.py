@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import Backprop, Value, total
+from engine import Backprop, Value, build, total
 from engine.graph import nodes
 from tests.strategies import graphs, worked
 
 
 def grads(loss):
-    return [node.grad for node in nodes(loss)]
+    """Every gradient, to the last bit and the sign of a zero."""
+    return [node.grad.hex() for node in nodes(loss)]
 
 
 @pytest.fixture
@@ -95,6 +96,53 @@ def test_next_goes_on_to_the_next_labelled_node(mazur):
     assert mazur.next() == []
     assert mazur.step() is None
     assert str(mazur.next()) == "The walk is at its end."
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a = w*x\nL = (y - a)^2 + lam*w^2", {"x": 2, "w": 0.5, "y": 3, "lam": 0.1}),
+        ("h = y + y\nL = h + x*x*y", {"x": 2, "y": 3}),
+        ("h = x*x + 1\nL = (x + 1)*h + 2*(x*x*x)", {"x": 2}),
+    ],
+)
+def test_steps_that_are_no_line_of_a_derivation_are_not_taken_together(text, values):
+    """What other nodes have sent passes between the two labelled nodes as well, so no single line is true."""
+    walk = Backprop(build(text, values).loss)
+    walk.next()
+    assert "together" not in str(walk.next())
+
+
+def test_a_tie_is_told_as_its_number():
+    walk = Backprop(build("m = max(x, y)\nL = 3*m", x=2.0, y=2.0).loss)
+    walk.step()
+    assert "∂m/∂x  = 0.5\n" in str(walk.step())
+
+
+def test_a_condition_passes_its_gradient_to_the_branch_it_takes():
+    graph = build("L = sqrt(x) if x > 0 else 3*x", x=0.0)  # √0 has an infinite derivative, and is not taken
+    walk = Backprop(graph.loss)
+    assert walk.words.forward_line(graph["L"]) == "L = (sqrt(x) if x > 0 else 3·x) = (sqrt(0) if 0 > 0 else 3·0) = 0"
+    assert [step.node.op for step in walk] == ["if >", "*"]
+    assert graph["x"].grad == 3.0
+
+
+def test_an_infinite_gradient_is_warned_of_once():
+    x = Value(0.0, label="x")
+    walk = Backprop(x.sqrt() * 2.0)
+    walk.step()
+    with pytest.warns(RuntimeWarning, match="gradient of x is infinite"):
+        walk.step()
+    walk.back().step()  # no warning again
+    assert x.grad == float("inf")
+
+
+def test_why_over_15_000_diamonds_counts_in_powers_of_ten():
+    x = Value(1.0, label="x")
+    y = x
+    for _ in range(15_000):
+        y = y * 0.5 + y.tanh() * 0.25
+    assert "about 2.81·10^4515 paths" in str(Backprop(y).why("x"))
 
 
 def test_run_to_stops_where_a_gradient_is_complete_and_not_yet_passed_on(mazur):
