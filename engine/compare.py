@@ -18,7 +18,7 @@ from engine import ops
 from engine.backprop import backward, sweep
 from engine.explain import Words, derivation, local_derivation, number, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
-from engine.graph import backward_order, derivatives_by_parent, find, named_nodes, names, shorten
+from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Sampler
@@ -492,14 +492,26 @@ class _Comparison:
             rows[name] = replace(rows[name], node=self.named[first])
 
     def _first_origins(self, root: Value, rows: Mapping[str, Row]) -> dict[Value, Value]:
-        """For each node the first, in backward order, of the origins that it is computed from backward."""
-        place = {node: number for number, node in enumerate(self._origins(root, rows))}
-        first: dict[Value, Value] = {node: node for node in place}
-        for node in backward_order(root):
-            if node in first:
-                for parent, _ in derivatives_by_parent(node):
-                    first[parent] = min(first.get(parent, first[node]), first[node], key=place.__getitem__)
+        """For each node the first node that went wrong, in backward order, of those that its gradient comes from.
+
+        Where all that is wrong follows from numbers further on, roundings have added up: the first wrong one then.
+        """
+        wrong = [q.node for name, (q, _, _) in self.numeric.items() if q.root is root and rows[name].verdict == "wrong"]
+        first: dict[Value, Value] = {}
+        for origins in (self._origins(root, rows), wrong):
+            place = {node: number for number, node in enumerate(sorted(origins, key=self._place(root).__getitem__))}
+            reached: dict[Value, Value] = {node: node for node in place}
+            for node in backward_order(root):
+                if node in reached:
+                    for parent, _ in derivatives_by_parent(node):
+                        reached[parent] = min(reached.get(parent, reached[node]), reached[node], key=place.__getitem__)
+            first = reached | first
         return first
+
+    def _place(self, root: Value) -> dict[Value, int]:
+        """Each node's place in the backward order, leaves after all that they feed."""
+        order = backward_order(root)
+        return {node: place for place, node in enumerate([*order, *leaves(reversed(order))])}
 
     def _origins(self, root: Value, rows: Mapping[str, Row]) -> list[Value]:
         """The nodes, in backward order, whose wrong number does not follow from the student's own further on."""

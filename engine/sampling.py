@@ -74,8 +74,8 @@ class Sampler:
                 yield candidate
 
     def _repaired(self, point: dict[Value, float], reach: float, rng: random.Random) -> Candidate | None:
-        """The point, with the leaves under an operation that is undefined there drawn anew, positive in turn."""
-        for attempt in range(30):
+        """The point, with the leaves under an operation that is undefined there drawn anew."""
+        for _ in range(10 + 5 * len(point)):
             try:
                 return self._candidate(point)
             except DomainError as error:
@@ -83,8 +83,7 @@ class Sampler:
                     return None
                 for leaf in leaves(forward_order(error.node)):
                     if leaf in point:
-                        drawn = rng.uniform(-reach, reach)
-                        point[leaf] = abs(drawn) if attempt % 2 else drawn
+                        point[leaf] = rng.uniform(-reach, reach)
         return None
 
     def _candidate(self, point: dict[Value, float]) -> Candidate:
