@@ -175,6 +175,36 @@ def test_the_first_node_that_went_wrong_is_found_from_the_students_own_numbers(m
     }
 
 
+def test_the_first_node_is_found_through_roundings_and_exact_numbers(mazur):
+    def nodes_of(answers):
+        return [row.node for row in compare(mazur, answers).values()]
+
+    # 0.94 was carried on, and 0.9 printed; the exact 1 of ∂E/∂E_o1 leaves nothing in doubt.
+    assert nodes_of({"E_o1": "1", "out_o1": "0.9", "net_o1": "0.1756", "w5": "0.1042"}) == [
+        None,
+        "out_o1",
+        "out_o1",
+        "out_o1",
+    ]
+    assert nodes_of({"E_o1": "1", "E_o2": "1", "out_o1": "0.941", "w5": "0.1043"}) == [None, None, "out_o1", "out_o1"]
+    # Carried as 0.741 and printed as 0.74, so that ∂E/∂net_o1 follows and the slip is at w5.
+    assert nodes_of({"out_o1": "0.74", "net_o1": "0.13843", "w5": "0.9"}) == [None, "net_o1", "w5"]
+    # Roundings add up, and nothing else: the first wrong number.
+    assert nodes_of({"out_o1": "0.74", "net_o1": "0.13824", "w5": "0.0820136"}) == [None, "net_o1", "net_o1"]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_zero():
+    loss = build("L = x*0.1 + x*0.2 - x*0.3", x=1.0)["L"]
+    assert compare(loss, {"x": "0"})["x"].expected != 0.0
+    assert verdict(loss, "x", "0") == "right"
+    steep = build("u = x*2\nL = sqrt(u) + w*y", x=0.0, w=1.0, y=5.0)["L"]  # an infinite gradient elsewhere
+    assert verdict(steep, "w", "0") == "wrong"
+
+
+def test_decimals_are_judged_by_their_digits(mazur):
+    assert verdict(mazur, "w5", Decimal("0.082167045")) == "wrong"
+
+
 @given(
     st.sampled_from(["out_o1", "net_o1", "out_h1", "net_h1"]), st.floats(0.2, 3.0).filter(lambda x: abs(x - 1) > 0.1)
 )
