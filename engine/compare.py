@@ -559,11 +559,12 @@ class _Comparison:
 
     def _derivation(self, question: Question) -> str:
         """The right derivation in symbols, with the numbers at the given values."""
-        copies, given, words = self.sampler.copies, self.sampler.given, self._copied_words
+        copies, given = self.sampler.copies, self.sampler.given
+        self.sampler.load(given.derivatives)  # before the words are made: a condition decides what they reach
+        words = self._copied_words
         root, node = copies[question.root], copies[question.node]
         if question.kind == "value":
             return f"  {words.forward_line(node)}"
-        self.sampler.load(given.derivatives)
         if question.kind == "local":
             local, _ = self.sampler.gradient(given, "local", question.root, question.node)
             return local_derivation(words, node, root, local)

@@ -482,7 +482,7 @@ class _Evaluation:
         if not isinstance(x, Value) and not isinstance(y, Value):
             return result
         # Both branches are recorded, so that they show and can be taken later; the other need not have a value now.
-        aside = replace(self, apply=lambda row, operands: record(row, operands, untaken=True)).of(other)
+        aside = replace(self, apply=_record_untaken).of(other)
         return self._applied(row, (x, y, *((result, aside) if taken else (aside, result))), node)
 
     def _applied(self, row: ops.Primitive, operands: tuple[Any, ...], node: ast.AST) -> Any:
@@ -525,6 +525,13 @@ def record_or_compute(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
     if not math.isfinite(out):
         raise DomainError(f"{row.name} of {', '.join(f'{x:.6g}' for x in operands)} is too large for a number.")
     return out
+
+
+def _record_untaken(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+    """The same in a branch that its condition does not take, where nothing needs to have a value."""
+    if any(isinstance(operand, Value) for operand in operands):
+        return record(row, operands, untaken=True)
+    return row(*operands)
 
 
 class Graph(dict[str, Value]):

@@ -24,7 +24,7 @@ from engine.value import DomainError, Value, clone, evaluated, partials
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
 NARROW, WIDE, NEAR = 2.0, 4.0, 0.0  # how far from 0 the leaves are drawn, or else near the given values
 FAR = (16.0, 128.0, 1024.0)
-MOST_CANDIDATES = 240
+MOST_CANDIDATES = 120
 
 
 @dataclass

@@ -257,14 +257,14 @@ def as_float(data: Any) -> float:
 
 def constant(data: Any) -> Value:
     """A leaf that an expression brings along: visible, without label, and without a gradient."""
-    node = Value(data)
+    return _constant(as_float(data))
+
+
+def _constant(data: float) -> Value:
+    node = Value(0.0)
+    node.data = data  # in a branch that no condition takes it may be nan
     node._row = ops.CONSTANT
     return node
-
-
-def as_node(operand: Any) -> Value:
-    """`operand` itself if it is a Value, else a constant."""
-    return operand if isinstance(operand, Value) else constant(operand)
 
 
 def evaluate(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...] = (), label: str = "") -> float:
@@ -359,13 +359,12 @@ def record(row: Primitive, operands: tuple[Any, ...], *, untaken: bool = False) 
     Raises TypeError for an operand that is no number and DomainError where the operation has no value; in an
     `untaken` branch of a condition it need not have one.
     """
-    parents = tuple([as_node(operand) for operand in operands])
+    made = _constant if untaken else constant
+    parents = tuple([operand if isinstance(operand, Value) else made(operand) for operand in operands])
     data = tuple([parent.data for parent in parents])
     out = row.forward(*data) if untaken else evaluate(row, data, parents)
     if all([parent._row is ops.CONSTANT for parent in parents]):
-        folded = constant(0.0)
-        folded.data = out
-        return folded
+        return _constant(out)
     node: Value = Value.__new__(Value)
     node.data = out
     node.grad = 0.0

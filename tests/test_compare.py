@@ -505,3 +505,11 @@ def test_a_derivation_nobody_would_read_is_cut_short():
     text = str(compare(y, {"x": "7.00"}))
     assert "x is wrong" in text
     assert len(text) < 2_000
+
+
+def test_a_derivation_is_told_by_the_branch_of_the_given_values():
+    """Whatever branches the random points took before."""
+    loss = build("h = (w*x if x > 0 else 2*x)*w\nL = (h if h > 1 else 3*h)*x", x=-0.5, w=0.7)["L"]
+    report = compare(loss, {"w": "x*x", "x": "w*w*x", "h": "x*2"})
+    assert [row.verdict for row in report.values()] == ["wrong", "wrong", "wrong"]
+    assert "∂L/∂h  = 3·x = −1.5" in report["w"].derivation

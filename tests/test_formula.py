@@ -98,6 +98,14 @@ def test_a_condition_is_one_comparison_and_its_test_passes_no_gradient():
     assert build("f = log(x) if x > 0 else 0", x=-1.0)["f"].data == 0.0
 
 
+def test_conditions_nest_also_in_a_branch_that_is_not_taken():
+    text = "f = (1/0 if 2 > 1 else 3) + log(x)*(x if x < 0 else sqrt(x)) if x > 5 else (x if x > 0 else -x)"
+    for x, value in [(2.0, 2.0), (-2.0, 2.0)]:
+        assert build(text, x=x)["f"].data == value
+    with pytest.raises(FormulaError, match="divisor must not be 0"):
+        build(text, x=6.0)
+
+
 def test_a_graphs_own_names_beat_constants():
     assert build("f = e**2")["f"].data == pytest.approx(math.e**2)
     assert build("e = 3\nf = e**2")["f"].data == 9.0
