@@ -21,7 +21,7 @@ from engine.formula import Formula, FormulaError, Source, lines_of, record_or_co
 from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
-from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Sampler
+from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler
 from engine.value import DomainError, Value, as_float, evaluated
 
 POINTS = {NARROW: 16, WIDE: 4}
@@ -103,8 +103,9 @@ def read_answers(text: str) -> list[Answer]:
         name, start = name.strip(), len(code) - len(code.lstrip())
         source, problem = Source(line, line_number, len(code) - len(given)), None
         if not equals or not name:
+            colon = code.find(":")
             problem = Source(line, line_number).error(
-                "This line answers nothing.", start, "Write `dL/dw = number or formula`."
+                "This line answers nothing.", start if colon < 0 else colon, "Write `dL/dw = number or formula`."
             )
         elif name in found and (earlier := found[name].source) is not None:
             problem = Source(line, line_number).error(
@@ -201,16 +202,18 @@ class _Comparison:
             raise _Unanswerable(f"{self.named[node]} is computed; only a leaf is updated.")
         return Question("new", self.loss, node)
 
-    def expected(self, question: Question, candidate: Candidate) -> tuple[float, bool]:
-        """The engine's answer at a point, and whether it is steady there."""
+    def expected(self, question: Question, candidate: Candidate) -> Gradient:
+        """The engine's answer at a point, whether it is steady there, and how far rounding may leave it from 0."""
         node = question.node
         if question.kind == "value":
-            return candidate.values[node], True
+            operands = [abs(candidate.values.get(parent, parent.data)) for parent in node.parents]
+            return Gradient(candidate.values[node], True, 8.0 * math.ulp(max(operands, default=0.0)))
         kind = "local" if question.kind == "local" else "gradient"
-        grad, steady = self.sampler.gradient(candidate, kind, question.root, node)
+        grad = self.sampler.gradient(candidate, kind, question.root, node)
         if question.kind == "new":
-            return candidate.values[node] - (self.lr or 0.0) * grad, steady
-        return (-grad if self.convention == "negative_gradient" and kind == "gradient" else grad), steady
+            return grad._replace(value=candidate.values[node] - (self.lr or 0.0) * grad.value)
+        negative = self.convention == "negative_gradient" and kind == "gradient"
+        return grad._replace(value=-grad.value) if negative else grad
 
     # The verdicts
 
@@ -228,7 +231,7 @@ class _Comparison:
         except (_Unanswerable, LookupError, FormulaError) as error:
             where = f"line {given.source.line}: " if given.source else ""
             return Row(name, shown, "invalid", message=where + error.args[0])
-        expected, _ = self.expected(question, self.sampler.given)
+        expected = self.expected(question, self.sampler.given).value
         try:
             formula = self._formula(given, shown)
             verdict, obtained, message = self._judged(name, question, formula, expected, answer)
@@ -298,8 +301,7 @@ class _Comparison:
         return verdict, obtained, message
 
     def _noise(self, question: Question) -> float:
-        kind = question.kind if question.kind in ("local", "value") else "gradient"
-        return self.sampler.noise(kind, question.root, question.node)
+        return self.expected(question, self.sampler.given).noise
 
     def _other_quantity(self, text: str, question: Question, is_float: bool) -> str:
         if question.kind != "gradient" or question.node.data == 0.0:
@@ -375,16 +377,15 @@ class _Comparison:
         # The given values may lie where no point was drawn, beyond a kink: look around them too.
         given = [self.sampler.given] if self._usable(question, self.sampler.given) else []
         chosen += [*given, *itertools.islice(usable[NEAR], NEARBY if len(chosen) > 1 else sum(POINTS.values()))]
-        covered: set[tuple[object, bool]] = set()
-        for candidate in chosen:
-            covered |= candidate.sides | self._sides(formula, candidate)
-        missing = {(kink, not side) for kink, side in covered} - covered
-        for reach, candidates in usable.items():
-            for candidate in itertools.islice(candidates, SEARCHED[reach] if missing else 0):
-                found = (candidate.sides | self._sides(formula, candidate)) & missing
-                if found:
-                    chosen.append(candidate)
-                    missing -= found
+        # Which sides a point lies on, all together, says which formula holds there: look for other combinations.
+        seen = {self._sides(formula, candidate) for candidate in chosen}
+        if any(seen):
+            for reach, candidates in usable.items():
+                for candidate in itertools.islice(candidates, SEARCHED[reach]):
+                    sides = self._sides(formula, candidate)
+                    if sides not in seen:
+                        seen.add(sides)
+                        chosen.append(candidate)
         return chosen
 
     def _one_sided(self, candidates: list[Candidate]) -> str:
@@ -395,19 +396,19 @@ class _Comparison:
         return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
 
     def _usable(self, question: Question, candidate: Candidate) -> bool:
-        grad, steady = self.expected(question, candidate)
-        return steady and math.isfinite(grad)
+        grad = self.expected(question, candidate)
+        return grad.steady and math.isfinite(grad.value)
 
-    def _sides(self, formula: Formula, candidate: Candidate) -> set[tuple[object, bool]]:
-        """On which side of each kink of the answer a point lies."""
-        sides: set[tuple[object, bool]] = set()
+    def _sides(self, formula: Formula, candidate: Candidate) -> frozenset[tuple[object, bool]]:
+        """On which side of each kink of the graph and of the answer a point lies."""
+        sides = set(candidate.sides)
 
         def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
             if row.kink is not None:
                 sides.add((place, row.kink(*operands) > 0.0))
 
         self._at(formula, candidate, observe=observe)
-        return sides
+        return frozenset(sides)
 
     def _at(
         self,
@@ -441,20 +442,22 @@ class _Comparison:
         leaf_for: Mapping[ast.Constant, tuple[Value, float]],
     ) -> str:
         """Empty where the answer agrees at the points, else where it does not."""
-        engine = [self.expected(question, candidate)[0] for candidate in candidates]
-        sizes = sorted(abs(right) for right in engine if right) or [1.0]
+        engine = [self.expected(question, candidate) for candidate in candidates]
+        # The first points set the scale: what lies far out, beyond a kink, must not drown the rest.
+        sizes = sorted(abs(right.value) for right in engine[: sum(POINTS.values())] if right.value) or [1.0]
         scale = min(sizes[-1], DWARFED * sizes[len(sizes) // 2])
         undefined = 0
         for candidate, right in zip(candidates, engine, strict=True):
             answer = self._at(formula, candidate, leaf_for)
+            tolerance = FORMULA_RTOL * abs(right.value) + FORMULA_ATOL * scale + 8.0 * right.noise
             if not math.isfinite(answer):
                 undefined += 1
                 if undefined > min(EXCUSED, len(candidates) // 4):
                     return f"The formula has no value at some points, such as {self._written(formula, candidate)}."
-            elif abs(answer - right) > FORMULA_RTOL * abs(right) + FORMULA_ATOL * scale:
+            elif abs(answer - right.value) > tolerance:
                 return (
                     f"For example at {self._written(formula, candidate)} it gives {number(answer, 9)}, "
-                    f"and the engine {number(right, 9)}."
+                    f"and the engine {number(right.value, 9)}."
                 )
         return ""
 
@@ -498,8 +501,10 @@ class _Comparison:
         """
         wrong = [q.node for name, (q, _, _) in self.numeric.items() if q.root is root and rows[name].verdict == "wrong"]
         first: dict[Value, Value] = {}
+        order = self._place(root)
         for origins in (self._origins(root, rows), wrong):
-            place = {node: number for number, node in enumerate(sorted(origins, key=self._place(root).__getitem__))}
+            known = [node for node in origins if node in order]  # a branch that is not taken passes nothing on
+            place = {node: number for number, node in enumerate(sorted(known, key=order.__getitem__))}
             reached: dict[Value, Value] = {node: node for node in place}
             for node in backward_order(root):
                 if node in reached:
@@ -536,8 +541,7 @@ class _Comparison:
                 return
             obtained, half = given[node]
             if half is None:  # right: what was carried on lies between the printed number and the engine's
-                engine, _ = self.sampler.gradient(self.sampler.given, "gradient", root, node)
-                doubt[node] = abs(obtained - engine)
+                doubt[node] = abs(obtained - self.sampler.gradient(self.sampler.given, "gradient", root, node).value)
             else:
                 if abs(obtained - copies[node].grad) > doubt[node] + 2.0 * half + EXACT_RTOL * abs(obtained):
                     origins.append(node)
@@ -566,10 +570,10 @@ class _Comparison:
         if question.kind == "value":
             return f"  {words.forward_line(node)}"
         if question.kind == "local":
-            local, _ = self.sampler.gradient(given, "local", question.root, question.node)
-            return local_derivation(words, node, root, local)
+            local = self.sampler.gradient(given, "local", question.root, question.node)
+            return local_derivation(words, node, root, local.value)
         for original, copy in copies.items():
-            copy.grad, _ = self.sampler.gradient(given, "gradient", question.root, original)
+            copy.grad = self.sampler.gradient(given, "gradient", question.root, original).value
         lines = derivation(words, node, root)
         return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"
 

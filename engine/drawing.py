@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from engine.explain import Words
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
-from engine.value import Value
+from engine.value import Value, has_value
 
 PROGRAM_VARIABLE = "CHALKGRAD_DOT"
 TIMEOUT = 300  # seconds for one layout
@@ -95,9 +95,12 @@ class Drawing:
         return [
             *([mark.upper()] if mark else []),
             f"{name} = {formula}" if formula else name,
-            f"data {words.number(node.data)}",
+            f"data {words.number(node.data)}" if self._has_value(node) else "no value, not taken",
             f"grad {words.number(node.grad)}",
         ]
+
+    def _has_value(self, node: Value) -> bool:
+        return not node.op or has_value(node._row, node.data, tuple([parent.data for parent in node.parents]))
 
     def _written(self) -> str:
         import graphviz

@@ -135,7 +135,7 @@ def symbol(operand: Any) -> Symbol:
 
 def number(x: float, digits: int = 6) -> str:
     """`x` to `digits` significant digits, as people write it: with a true minus sign."""
-    return f"{x:.{digits}g}".replace("-", "−")
+    return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0 leaves no −0
 
 
 def factor(x: float, digits: int = 6) -> str:

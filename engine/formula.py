@@ -322,7 +322,7 @@ class Formula:
             ast.Attribute: "A dot after a name",
             ast.Subscript: "An index in brackets",
             ast.Compare: "A comparison by itself",
-            ast.Constant: "Text or a special word",
+            ast.Constant: "This",
             ast.Lambda: "A lambda",
             ast.Tuple: "A comma",
         }.get(type(node), f"{type(node).__name__}")
@@ -531,7 +531,8 @@ def _record_untaken(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
     """The same in a branch that its condition does not take, where nothing needs to have a value."""
     if any(isinstance(operand, Value) for operand in operands):
         return record(row, operands, untaken=True)
-    return row(*operands)
+    out = row(*operands)
+    return out if math.isfinite(out) else record(row, operands, untaken=True)  # 1/0 is shown as it was written
 
 
 class Graph(dict[str, Value]):

@@ -6,14 +6,13 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import NamedTuple
 
 from engine.backprop import gradients
 from engine.explain import unlabelled_below
 from engine.graph import (
     backward_order,
     computed_nodes,
-    consumers,
     derivatives_by_parent,
     forward_order,
     leaves,
@@ -27,6 +26,17 @@ FAR = (16.0, 128.0, 1024.0)
 MOST_CANDIDATES = 120
 
 
+class Gradient(NamedTuple):
+    """A derivative at a point, whether it is steady there, and what rounding alone may leave of one that is 0."""
+
+    value: float
+    steady: bool
+    noise: float
+
+
+NOTHING = Gradient(0.0, True, 0.0)
+
+
 @dataclass
 class Candidate:
     """The values of every node at one point, and what was derived from them so far."""
@@ -34,7 +44,7 @@ class Candidate:
     values: dict[Value, float]
     sides: frozenset[tuple[object, bool]]  # on which side of each kink the point lies
     derivatives: dict[Value, list[float | None]]
-    gradients: dict[tuple[str, Value], dict[Value, tuple[float, bool]]] = field(default_factory=dict)
+    gradients: dict[tuple[str, Value], dict[Value, Gradient]] = field(default_factory=dict)
 
 
 class Sampler:
@@ -104,20 +114,6 @@ class Sampler:
             if node._row.kink is not None
         )
 
-    def noise(self, question_kind: str, root: Value, node: Value) -> float:
-        """How far from 0 rounding alone may leave a number that is 0: a few units of what it was summed from."""
-        if question_kind == "value":
-            terms = [parent.data for parent in node.parents]
-        else:
-            received = self.consumers.get(node, [])
-            terms = [self.gradient(self.given, question_kind, root, user)[0] * d for user, d in received]
-        return 8.0 * math.ulp(max([abs(term) for term in terms if math.isfinite(term)], default=0.0))
-
-    @cached_property
-    def consumers(self) -> dict[Value, list[tuple[Value, float]]]:
-        """For each node its consumers and their recorded derivatives."""
-        return consumers(backward_order(self.loss))
-
     def direct_operands(self, node: Value) -> set[Value]:
         """What `node` is computed from, directly or through nodes without a label."""
         if not node.op:
@@ -126,25 +122,38 @@ class Sampler:
         inner = unlabelled_below(self.copies[node], self._rank)
         return {self._original[parent] for one in inner for parent, _ in derivatives_by_parent(one)}
 
-    def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> tuple[float, bool]:
-        """∂root/∂node at the candidate, and whether it is steady there.
-
-        Of kind "local" the chain rule stops at labelled nodes.
-        """
+    def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> Gradient:
+        """∂root/∂node at the candidate. Of kind "local" the chain rule stops at labelled nodes."""
         known = candidate.gradients.get((kind, root))
         if known is None:
             known = self._swept(candidate, kind, root)
             candidate.gradients[kind, root] = known
-        return known.get(node, (0.0, True))
+        return known.get(node, NOTHING)
 
-    def _swept(self, candidate: Candidate, kind: str, root: Value) -> dict[Value, tuple[float, bool]]:
+    def _swept(self, candidate: Candidate, kind: str, root: Value) -> dict[Value, Gradient]:
         exact = self._sweep(kind, root, candidate.derivatives)
+        noise = self._noise(exact, candidate.derivatives)
         steady = {node: math.isfinite(grad) for node, grad in exact.items()}
         for pattern in ("up", "down", "mixed", "mixed otherwise"):
             moved = self._sweep(kind, root, self._nudged(candidate, pattern))
             for node, grad in exact.items():
-                steady[node] = steady[node] and abs(moved.get(node, 0.0) - grad) <= STEADY * abs(grad)
-        return {node: (grad, steady[node]) for node, grad in exact.items()}
+                change = abs(moved.get(node, 0.0) - grad)
+                nothing = abs(grad) <= noise[node] and change <= 4.0 * noise[node]
+                steady[node] = steady[node] and (change <= STEADY * abs(grad) or nothing)
+        return {node: Gradient(grad, steady[node], noise[node]) for node, grad in exact.items()}
+
+    def _noise(
+        self, exact: Mapping[Value, float], derivatives: Mapping[Value, list[float | None]]
+    ) -> dict[Value, float]:
+        """A few units in the last place of the largest term that each gradient was summed from."""
+        largest = dict.fromkeys(exact, 0.0)
+        for node, recorded in derivatives.items():
+            for parent, derivative in zip(node.parents, recorded, strict=True):
+                if derivative is not None and node in exact and parent in exact:
+                    term = abs(exact[node] * derivative)
+                    if largest[parent] < term < math.inf:
+                        largest[parent] = term
+        return {node: 8.0 * math.ulp(term) if term else 0.0 for node, term in largest.items()}
 
     def _sweep(self, kind: str, root: Value, derivatives: Mapping[Value, list[float | None]]) -> dict[Value, float]:
         """∂root/∂node for every node that is reached, by the one chain rule, on the copies."""

@@ -363,7 +363,7 @@ def record(row: Primitive, operands: tuple[Any, ...], *, untaken: bool = False) 
     parents = tuple([operand if isinstance(operand, Value) else made(operand) for operand in operands])
     data = tuple([parent.data for parent in parents])
     out = row.forward(*data) if untaken else evaluate(row, data, parents)
-    if all([parent._row is ops.CONSTANT for parent in parents]):
+    if all([parent._row is ops.CONSTANT for parent in parents]) and has_value(row, out, data):
         return _constant(out)
     node: Value = Value.__new__(Value)
     node.data = out

@@ -513,3 +513,49 @@ def test_a_derivation_is_told_by_the_branch_of_the_given_values():
     report = compare(loss, {"w": "x*x", "x": "w*w*x", "h": "x*2"})
     assert [row.verdict for row in report.values()] == ["wrong", "wrong", "wrong"]
     assert "∂L/∂h  = 3·x = −1.5" in report["w"].derivation
+
+
+def test_answers_about_what_only_another_branch_uses():
+    loss = build("m = x if x > 0 else a*(exp(x) - 1)\nL = m**2", x=1.5, a=1.0)["L"]
+    report = compare(loss, {"x": "0.1", "m": "3.0", "a": "5", "value(a)": "1.00"})
+    assert {name: (row.verdict, row.node) for name, row in report.items()} == {
+        "x": ("wrong", "x"),
+        "m": ("right", None),
+        "a": ("wrong", "a"),
+        "value(a)": ("right", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "name", "wrong"),
+    [
+        (
+            "h1 = relu(w1*x)\nh2 = relu(w2*x)\nL = relu(h1 - h2 - 1)*y",
+            {"w1": 0.5, "w2": 0.3, "x": 1, "y": 2},
+            "w2",
+            "0*w2",
+        ),
+        ("L = min(z**2, max(3, w))", {"z": 1.46, "w": 1.46}, "w", "-(1 if w > 3 else 0)*(1 if w < z**2 else 0)"),
+        ("L = sigmoid(x) - min(abs(z), 0.5*w)", {"x": -0.9, "z": 0.1, "w": -1}, "z", "-(1 if abs(z) < 0.5*w else 0)"),
+        ("L = exp(relu(x - 20))", {"x": 1}, "x", "3 if x < 20 else exp(x - 20)"),
+    ],
+)
+def test_kinks_are_tried_in_combination(text, given, name, wrong):
+    loss = build(text, given)["L"]
+    for seed in range(20):
+        assert verdict(loss, name, wrong, seed=seed) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "answers"),
+    [
+        ("L = x*(y/relu(x))", "x", ["y/relu(x) - x*y*step(x)/relu(x)**2", "0*x"]),
+        ("s = exp(x) + exp(y)\np = exp(x)/s\nq = exp(y)/s\nL = p + q", "x", ["0*x", "p*(1 - p) - p*q", "0"]),
+        ("L = sin(x)**2 + cos(x)**2", "x", ["2*sin(x)*cos(x) - 2*cos(x)*sin(x)", "0*x"]),
+    ],
+)
+def test_a_derivative_that_is_zero_everywhere_is_known_through_its_roundings(text, name, answers):
+    loss = build(text, x=1.9, y=1.88)["L"]
+    for answer in answers:
+        assert verdict(loss, name, answer) == "right", answer
+    assert verdict(loss, name, "0.001*x") == "wrong"
