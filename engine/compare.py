@@ -181,6 +181,8 @@ class _Comparison:
             return self._update(node)
         if fraction := _FRACTION.fullmatch(tidy):
             return Question("gradient", self._find(fraction[1].strip()), self._find(fraction[2].strip()))
+        if "/" in tidy:
+            raise _Unanswerable(f"`{shorten(key)}` asks for nothing. A derivative is written dU/dV, as in dL/dw.")
         return Question("gradient", self.loss, self._find(key))
 
     def _find(self, name: str) -> Value:

@@ -53,7 +53,7 @@ def test_right_derivations_written_differently_are_accepted(example):
 
 @pytest.mark.parametrize("example", MISTAKES, ids=lambda example: example["id"])
 def test_wrong_derivations_are_never_accepted(example):
-    for seed in range(100):
+    for seed in range(30):
         loss = graph_of(example, drawn_leaves(example, seed))[example["loss"]]
         assert verdict(loss, example["wrt"], example["wrong"], seed=seed, lr=0.5) == "wrong"
 
@@ -386,6 +386,7 @@ def test_a_value_where_a_gradient_was_asked_is_told(neuron):
     [
         ("q", "1", "No node is called 'q'"),
         ("dL/dq", "1", "No node is called 'q'"),
+        ("L/w", "1", "A derivative is written dU/dV"),
         ("w", "1 +", "breaks off"),
         ("w", "a(1-a)", "did you mean `a*(1-a)`?"),
         ("w", "foo*x", "Nothing is called `foo`"),
