@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 from engine.backprop import Contribution
-from engine.graph import backward_order, consumers, derivatives_by_parent, names, recorded_derivatives, shorten
+from engine.graph import (
+    backward_order,
+    consumers,
+    derivatives_by_parent,
+    leading_to,
+    names,
+    recorded_derivatives,
+    shorten,
+)
 from engine.ops import Primitive
 from engine.value import Value
 
@@ -326,7 +334,7 @@ def line_in_words(words: Words, steps: Sequence[Step]) -> str:
         for one in step.contributions:
             if one.parent not in through:
                 amounts[one.parent] = amounts.get(one.parent, 0.0) + one.amount
-    symbols = _through_unlabelled(words, first, words.names, None)
+    symbols = _through_unlabelled(words, first, None)
     lines = _Rows()
     for parent, amount in list(amounts.items())[:MOST_LINES]:
         if parent in symbols:
@@ -340,32 +348,29 @@ def forward_in_words(words: Words) -> list[str]:
     return [words.forward_line(node) for node in words.names if node.op and (node.label or node is words.loss)]
 
 
-def derivation(words: Words, target: Value, root: Value | None = None) -> str:
+def derivation(words: Words, target: Value, root: Value) -> str:
     """The right derivation of ∂root/∂target in symbols and numbers: a line for each labelled node on the way.
 
     Each line gathers the labelled nodes that the target feeds, through those without a label:
     ∂L/∂u = Σ ∂L/∂v · ∂v/∂u. Numbers are taken from the gradients that the nodes hold.
     """
-    root = words.loss if root is None else root
     if target is root:
         return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
-    onward = {target}  # the nodes between root and target
-    for node in reversed(words.order):
-        if any(parent in onward for parent, _ in derivatives_by_parent(node)):
-            onward.add(node)
+    order = backward_order(root)
+    onward = leading_to(target, order)
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
-    way = [node for node in backward_order(root) if node in onward and node.label and node not in (root, target)]
+    way = [node for node in order if node in onward and node.label and node not in (root, target)]
     wanted = [*way, target]
     shown = wanted if len(wanted) <= MOST_LINES else [*wanted[: MOST_LINES // 2], *wanted[-MOST_LINES // 2 :]]
     lines = _Rows()
     for node in shown:
         terms = []
         for consumer in labelled_above(words, node, root):
+            if consumer not in onward:  # it feeds something else than the root
+                continue
             upstream = "" if consumer is root else f"∂{words.names[root]}/∂{words.names[consumer]}"
-            local = _through_unlabelled(words, consumer, words.names, node).get(node)
-            if consumer in onward and local is not None:
-                terms.append(_times(upstream, local))
+            terms.append(_times(upstream, _through_unlabelled(words, consumer, node)[node]))
         formula, figure = " + ".join(terms).replace("+ −", "− "), words.number(node.grad)
         if len(formula) > 2 * LONGEST:
             formula = f"Σ over {len(terms)} consumers"
@@ -400,7 +405,7 @@ def update_in_words(words: Words, node: Value, lr: float, digits: int) -> str:
 
 def local_derivation(words: Words, target: Value, root: Value, derivative: float) -> str:
     """∂root/∂target through nodes without a label only, in symbols and as the number `derivative`."""
-    local = _through_unlabelled(words, root, words.names, target)[target]
+    local = _through_unlabelled(words, root, target)[target]
     figure = words.number(derivative)
     written = figure if str(local) == figure else f"{local} = {figure}"
     return f"  ∂{words.names[root]}/∂{words.names[target]} = {written}"
@@ -410,9 +415,7 @@ def _times(upstream: str, local: Symbol) -> str:
     return str(local) if not upstream else str(Symbol(upstream) * local)
 
 
-def _through_unlabelled(
-    words: Words, node: Value, between: Container[Value], target: Value | None
-) -> dict[Value, Symbol]:
+def _through_unlabelled(words: Words, node: Value, target: Value | None) -> dict[Value, Symbol]:
     """∂node/∂u for each labelled u (and the target) that `node` reaches through nodes without a label."""
     written = words.in_names
     pending: dict[Value, Symbol] = {node: symbol(1.0)}
@@ -423,7 +426,7 @@ def _through_unlabelled(
         outer = pending.pop(inner)
         locals_and_recorded = zip(words.local_derivatives(inner, written), recorded_derivatives(inner), strict=True)
         for parent, (local, recorded) in zip(inner.parents, locals_and_recorded, strict=True):
-            if recorded is not None and parent in between:
+            if recorded is not None:
                 into = reached if parent.label or parent is target or not parent.op else pending
                 written_out = into[parent] + outer * local if parent in into else outer * local
                 too_long = len(written_out.text) > LONGEST or UNREADABLE in (outer, local, into.get(parent))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol, TypeVar
@@ -169,6 +169,15 @@ def shorten(text: str, limit: int = 60) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
 
 
+def leading_to(target: N, order: Sequence[N]) -> set[N]:
+    """`target`, and the nodes of a backward order whose derivative by it is not 0 by structure alone."""
+    leading = {target}
+    for node in reversed(order):
+        if any(parent in leading for parent, _ in derivatives_by_parent(node)):
+            leading.add(node)
+    return leading
+
+
 @dataclass(frozen=True)
 class Path:
     """One way from the loss down to a node: the nodes it passes, and the product of the derivatives between them."""
@@ -183,10 +192,7 @@ def paths(root: N, target: N, *, limit: int = 10) -> tuple[list[Path], int]:
     The work grows with the edges of the graph, never with the number of paths.
     """
     order = backward_order(root)
-    between = {target}
-    for node in reversed(order):
-        if any(parent in between for parent, _ in derivatives_by_parent(node)):
-            between.add(node)
+    between = leading_to(target, order)
     if root not in between:
         return [], 0
     # For each node: how many paths reach it, and the best of them as (product, linked list of nodes).

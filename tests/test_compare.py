@@ -560,3 +560,8 @@ def test_a_derivative_that_is_zero_everywhere_is_known_through_its_roundings(tex
     for answer in answers:
         assert verdict(loss, name, answer) == "right", answer
     assert verdict(loss, name, "0.001*x") == "wrong"
+
+
+def test_a_derivation_of_an_inner_node_leaves_out_what_does_not_lead_to_it(mazur):
+    row = compare(mazur, {"dE_o2/dout_h1": "-0.5"})["dE_o2/dout_h1"]
+    assert row.derivation.splitlines()[-1] == "  ∂E_o2/∂out_h1  = ∂E_o2/∂net_o2·w7 = −0.0190491"
