@@ -470,7 +470,8 @@ class _Comparison:
     def _put_in(self, formula: Formula) -> tuple[Iterator[dict[ast.Constant, tuple[Value, float]]], bool]:
         """Ways to read the formula's literals as given values of leaves, and whether there are too many to try."""
         choices: list[list[tuple[ast.Constant, tuple[Value, float]] | None]] = []
-        exponents = {node.right for node in ast.walk(formula.tree) if isinstance(node, ast.BinOp) and _is_power(node)}
+        powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
+        exponents = {power.right for power in powers}
         for literal in formula.literals:
             if literal in exponents:  # the 2 of a square is nobody's given value
                 continue
@@ -578,10 +579,6 @@ class _Comparison:
             copy.grad = self.sampler.gradient(given, "gradient", question.root, original).value
         lines = derivation(words, node, root)
         return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"
-
-
-def _is_power(node: ast.BinOp) -> bool:
-    return isinstance(node.op, ast.Pow)
 
 
 def _literal(formula: Formula) -> str | None:

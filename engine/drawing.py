@@ -84,6 +84,11 @@ class Drawing:
             marks[self._order[self._position]] = "next"
         return marks
 
+    @cached_property
+    def _identifiers(self) -> dict[Value, str]:
+        """Each node's name in the layout."""
+        return {node: f"n{number}" for number, node in enumerate(self._every)}
+
     def _lines(self, node: Value) -> list[str]:
         words = self._words
         if node.is_constant:
@@ -115,14 +120,13 @@ class Drawing:
             },
             edge_attr={"color": "#444444", "arrowsize": "0.7"},
         )
-        place = {node: f"n{number}" for number, node in enumerate(self._every)}
         for node in self._every:
             kind, mark = self._kind(node), self._marks.get(node)
             style, width = MARK_STYLE[mark] if mark else ("solid", "1.5" if kind == "loss" else "1")
             rounded = "rounded," if kind == "operation" else ""
             small = {"width": "0.3", "height": "0.25", "margin": "0.04"} if kind == "constant" else {}
             dot.node(
-                place[node],
+                self._identifiers[node],
                 graphviz.nohtml("\\n".join(_escaped(line) for line in self._lines(node))),
                 shape=SHAPE[kind],
                 style=f"{rounded}filled,{style}",
@@ -133,7 +137,7 @@ class Drawing:
             )
         for node in self._every:
             for parent in node.parents:
-                dot.edge(place[parent], place[node])
+                dot.edge(self._identifiers[parent], self._identifiers[node])
         return str(dot.source)
 
     def _short_cuts(self) -> dict[str, str]:
@@ -207,17 +211,19 @@ class Drawing:
     def _descriptions(self) -> Iterator[tuple[str, str]]:
         """For each node and edge of the layout, by its identifier, what it is."""
         words = self._words
-        place = {node: f"n{number}" for number, node in enumerate(self._every)}
         for node in self._every:
             kind = self._kind(node)
             formula = words.forward_line(node) if node.op else f"{words.names[node]} = {words.number(node.data)}"
             grad = "" if kind == "constant" else f", {words.gradient_of(node)} = {words.number(node.grad)}"
             mark = self._marks.get(node)
-            yield place[node], _xml_text(f"{kind} {formula}{grad}" + (f" ({mark})" if mark else ""))
+            yield self._identifiers[node], _xml_text(f"{kind} {formula}{grad}" + (f" ({mark})" if mark else ""))
             for parent, derivative in zip(node.parents, recorded_derivatives(node), strict=True):
                 local = "" if derivative is None else f" = {words.number(derivative)}"
                 text = f"∂{words.names[node]}/∂{words.names[parent]}{local}"
-                yield f"{place[parent]}->{place[node]}", _xml_text(text if local else "a constant")
+                yield (
+                    f"{self._identifiers[parent]}->{self._identifiers[node]}",
+                    _xml_text(text if local else "a constant"),
+                )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         try:

@@ -440,11 +440,7 @@ class _Evaluation:
 
     def _sum(self, node: ast.AST) -> Any:
         """A sum, along its spine and not by recursion."""
-        spine: list[ast.BinOp] = []
-        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
-            spine.append(node)
-            node = node.left
-        spine.reverse()
+        node, spine = _spine(node, (ast.Add, ast.Sub))
         used = 0 if self.atomic else _weighted_terms(node, spine)
         if used:
             terms = [node, *(binary.right for binary in spine[:used])]
@@ -459,11 +455,7 @@ class _Evaluation:
 
     def _product(self, node: ast.AST) -> Any:
         """A product or quotient, along its spine."""
-        spine: list[ast.BinOp] = []
-        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
-            spine.append(node)
-            node = node.left
-        spine.reverse()
+        node, spine = _spine(node, (ast.Mult, ast.Div))
         return self._folded(self.of(node), spine)
 
     def _folded(self, left: Any, spine: Iterable[ast.BinOp]) -> Any:
@@ -493,6 +485,16 @@ class _Evaluation:
         except DomainError as error:
             formula = self.formula
             raise formula.source.error(str(error), formula._places[formula._at(node)]) from error
+
+
+def _spine(node: ast.AST, operators: tuple[type[ast.operator], ...]) -> tuple[ast.AST, list[ast.BinOp]]:
+    """The first operand of a chain of these operators, and its links from left to right."""
+    spine: list[ast.BinOp] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, operators):
+        spine.append(node)
+        node = node.left
+    spine.reverse()
+    return node, spine
 
 
 def _weighted_terms(first: ast.AST, spine: list[ast.BinOp]) -> int:

@@ -101,9 +101,7 @@ class Sampler:
         values, derivatives = evaluated(self.loss, point)
         for node in self.forward:
             if math.isinf(values[node]) and derivatives[node]:
-                error = DomainError("overflow")
-                error.node = node
-                raise error
+                raise DomainError("overflow", node)
         return Candidate(values, self._sides(values), derivatives)
 
     def _sides(self, values: Mapping[Value, float]) -> frozenset[tuple[object, bool]]:

@@ -22,7 +22,9 @@ class DomainError(ValueError):
     `node` is the node of the graph, where there is one already.
     """
 
-    node: Value | None = None
+    def __init__(self, message: str, node: Value | None = None) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class Value:
@@ -300,9 +302,7 @@ def evaluated(root: Value, leaves: Mapping[Value, float]) -> tuple[dict[Value, f
         for node in undefined:
             if node in needed:
                 operands = tuple([values.get(parent, parent.data) for parent in node.parents])
-                error = DomainError(_domain_message(node._row, operands, node.parents, node.label))
-                error.node = node
-                raise error
+                raise DomainError(_domain_message(node._row, operands, node.parents, node.label), node)
     return values, derivatives
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
-from engine.explain import Words, line_in_words, step_in_words
+from engine.explain import Words, factor, line_in_words, step_in_words
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
 from engine.value import Value
 
@@ -102,7 +102,7 @@ def _factors(path: Path, words: Words) -> str:
         local = [derivative for reached, derivative in derivatives_by_parent(node) if reached is parent]
         if len(set(local)) > 1:  # the node uses its parent twice in different ways: the route alone can't tell
             return product
-        factors.append(words.number(local[0]) if local[0] >= 0.0 else f"({words.number(local[0])})")
+        factors.append(factor(local[0], words.digits))
     return " × ".join(factors) + f" = {product}"
 
 
