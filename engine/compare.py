@@ -18,11 +18,12 @@ from engine import ops
 from engine.backprop import backward, sweep
 from engine.explain import Words, derivation, local_derivation, number, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
+from engine.forward import DomainError, as_float, evaluated
 from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
-from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler
-from engine.value import DomainError, Value, as_float, evaluated
+from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
+from engine.value import Value
 
 POINTS = {NARROW: 16, WIDE: 4}
 NEARBY = 4  # points around the given values
@@ -393,7 +394,7 @@ class _Comparison:
     def _one_sided(self, candidates: list[Candidate]) -> str:
         """A note on a kink of the graph that was seen from one side alone."""
         covered = set().union(*(candidate.sides for candidate in candidates))
-        alone = [node for node, side in covered if (node, not side) not in covered]
+        alone = {node for node, kink, above in covered if (node, kink, not above) not in covered}
         names = sorted(self.words.names[node] for node in alone if isinstance(node, Value))
         return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
 
@@ -401,13 +402,12 @@ class _Comparison:
         grad = self.expected(question, candidate)
         return grad.steady and math.isfinite(grad.value)
 
-    def _sides(self, formula: Formula, candidate: Candidate) -> frozenset[tuple[object, bool]]:
+    def _sides(self, formula: Formula, candidate: Candidate) -> Sides:
         """On which side of each kink of the graph and of the answer a point lies."""
         sides = set(candidate.sides)
 
         def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
-            if row.kink is not None:
-                sides.add((place, row.kink(*operands) > 0.0))
+            sides.update([(place, kink, above) for kink, above in row.sides(operands)])
 
         self._at(formula, candidate, observe=observe)
         return frozenset(sides)
@@ -553,7 +553,7 @@ class _Comparison:
 
         for node in order:
             follow(node)
-            next(sweep([copies[node]]))
+            sweep([copies[node]])
             for parent, derivative in derivatives_by_parent(node):
                 doubt[parent] += abs(derivative) * doubt[node]
         for leaf in [node for node in doubt if not node.op]:

@@ -15,8 +15,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from engine.explain import Words
+from engine.forward import has_value
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
-from engine.value import Value, has_value
+from engine.value import Value
 
 PROGRAM_VARIABLE = "CHALKGRAD_DOT"
 TIMEOUT = 300  # seconds for one layout

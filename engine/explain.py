@@ -246,7 +246,8 @@ class Words:
 
     def local_derivatives(self, node: Value, written: Mapping[Value, Symbol] | None = None) -> list[Symbol]:
         """∂node/∂parent for each parent, in its textbook form over the names, or over what is `written` for them."""
-        if node._row.selects or _is_tie(node):  # decided by the numbers, so told by the numbers
+        at_kink = node._row.at_kink([parent.data for parent in node.parents])
+        if node._row.selects or at_kink:  # decided by the numbers, so told by the numbers
             return [symbol(derivative) for derivative in node.local_derivatives]
         operands = tuple([written[p] if written else self.symbol(p) for p in node.parents])
         out = self.symbol(node) if node.label or not written else written[node]
@@ -259,11 +260,6 @@ class Words:
     def gradient_of(self, node: Value) -> str:
         """`∂E/∂w`, of the loss by its name."""
         return f"∂{self.names[self.loss]}/∂{self.names[node]}"
-
-
-def _is_tie(node: Value) -> bool:
-    """Whether the node stands at its kink, where the textbook form does not hold."""
-    return node._row.kink is not None and node._row.kink(*[parent.data for parent in node.parents]) == 0.0
 
 
 class Step(Protocol):
@@ -357,7 +353,7 @@ def derivation(words: Words, target: Value, root: Value) -> str:
     if target is root:
         return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
     order = backward_order(root)
-    onward = leading_to(target, order)
+    onward = leading_to([target], order)
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
     way = [node for node in order if node in onward and node.label and node not in (root, target)]

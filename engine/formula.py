@@ -17,8 +17,9 @@ from functools import reduce
 from typing import Any, NoReturn
 
 from engine import ops
+from engine.forward import DomainError, as_float, evaluate
 from engine.graph import nearest, shorten
-from engine.value import DomainError, Value, as_float, evaluate, record
+from engine.value import Value, record
 
 LONGEST_FORMULA = 10_000  # characters
 DEEPEST_FORMULA = 100  # levels of nesting, a sum or product of many terms counting as one

@@ -7,39 +7,82 @@ here; `Value` decides what to refuse.
 
 from __future__ import annotations
 
+import cmath
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from operator import mul
 
-Rule = Callable[..., Any]
-"""A formula over any number type; a partial receives the output first, then the operands."""
+TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeAlias
+
+    Rule: TypeAlias = Callable[..., Any]
+    """A formula over any number type; a partial receives the output first, then the operands."""
+    Rules: TypeAlias = tuple[Rule, ...] | Rule
+    """One rule per operand, or one that gives all of them at once."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Primitive:
     """One row of the table. Call it on floats, Values or symbols.
 
     `symbol` is the name that people write, and `notation` how it stands among its operands: a rule over symbols, or
-    a text with a place for each; where there is none it is `symbol(x, y)`. `partials` holds one rule per operand. A
-    row of many operands has none and gives all its partials at once by `all_partials`. `textbook` holds the forms
-    that people know where the stable ones look different. `inside` tells whether the operands are in the domain,
-    and `requirement` says it in words. `kink` is a signed distance to the place where the derivative jumps. A row
+    a text with a place for each; where there is none it is `symbol(x, y)`. `partials` holds one rule per operand; a
+    row of `many` operands has a rule that gives all its partials at once. `textbook` holds the forms that people
+    know where the stable ones look different. `inside` tells whether the operands are in the domain, and
+    `requirement` says it in words. `kinks` gives the signed distances to the places where the derivative jumps. A row
     that `selects` uses, of all its operands, the two that it compares and the one that it takes, and passes a
-    gradient to the latter alone.
+    gradient to the latter alone. `on_complex` is the same function of complex numbers, taken piece by piece where it
+    has kinks, and None where the standard library does not know it.
+
+    `at` is for speed alone: value and derivative at a float in one call, with the same bits as `forward` and
+    `partials`, or not finite where those are to be asked.
     """
 
-    name: str
-    forward: Callable[..., float]
-    partials: tuple[Rule, ...] = ()
-    all_partials: Rule | None = None
-    textbook: tuple[Rule, ...] | None = None
-    symbol: str = ""
-    notation: Rule | str | None = None
-    inside: Callable[..., bool] | None = None
-    requirement: str = ""
-    kink: Callable[..., float] | None = None
-    selects: bool = False
+    __slots__ = (
+        "at",
+        "forward",
+        "inside",
+        "kinks",
+        "many",
+        "name",
+        "notation",
+        "on_complex",
+        "partials",
+        "requirement",
+        "selects",
+        "symbol",
+        "textbook",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., float],
+        partials: Rules,
+        *,
+        textbook: Rules | None = None,
+        symbol: str = "",
+        notation: Rule | str | None = None,
+        inside: Callable[..., bool] | None = None,
+        requirement: str = "",
+        kinks: Callable[..., tuple[float, ...]] | None = None,
+        selects: bool = False,
+        on_complex: Callable[..., complex] | None = None,
+        at: Callable[[float], tuple[float, float]] | None = None,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.partials = partials
+        self.many = callable(partials)
+        self.textbook = textbook
+        self.symbol = symbol or name
+        self.notation = notation
+        self.inside = inside
+        self.requirement = requirement
+        self.kinks = kinks
+        self.selects = selects
+        self.on_complex = on_complex
+        self.at = at
 
     def __call__(self, *operands: Any) -> Any:
         """The operation on numbers; an operand of another type may interpret it in its own way."""
@@ -51,10 +94,18 @@ class Primitive:
 
     def derivatives(self, out: Any, operands: tuple[Any, ...], *, textbook: bool = False) -> tuple[Any, ...]:
         """All partials of the row at `operands`, where its value is `out`."""
-        if self.all_partials is not None:
-            return tuple(self.all_partials(out, *operands))
         rules = self.textbook if textbook and self.textbook else self.partials
-        return tuple([rule(out, *operands) for rule in rules])
+        if isinstance(rules, tuple):
+            return tuple([rule(out, *operands) for rule in rules])
+        return tuple(rules(out, *operands))
+
+    def at_kink(self, operands: Sequence[float]) -> bool:
+        """Whether the derivative jumps here."""
+        return self.kinks is not None and 0.0 in self.kinks(*operands)
+
+    def sides(self, operands: Sequence[float]) -> list[tuple[int, bool]]:
+        """For each kink of the row its number, and whether the operands lie above it."""
+        return [] if self.kinks is None else [(i, gap > 0.0) for i, gap in enumerate(self.kinks(*operands))]
 
     def __repr__(self) -> str:
         return f"<primitive {self.name!r}>"
@@ -64,6 +115,20 @@ class Primitive:
 
 
 # Forward computations on floats, total in the sense of IEEE 754.
+
+
+def _ieee(function: Callable[[float], float], *, odd: bool = False) -> Callable[[float], float]:
+    """`function`, with infinity where it overflows and nan where it has no value."""
+
+    def computed(x: float) -> float:
+        try:
+            return function(x)
+        except OverflowError:
+            return math.copysign(math.inf, x) if odd else math.inf
+        except ValueError:
+            return math.nan
+
+    return computed
 
 
 def _divide(x: float, y: float) -> float:
@@ -81,33 +146,25 @@ def _power(x: float, y: float) -> float:
         return math.inf if x == 0.0 else math.nan
 
 
-def _exp(x: float) -> float:
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
+def _power_slope(out: Any, x: Any, y: Any) -> Any:
+    """y·x^(y−1), where out = x^y; 0 where y is 0. For floats out/x keeps the digits that y − 1 would lose."""
+    if type(out) is type(x) is type(y) is float and y != 0.0 != x and 1e-290 < abs(out) < math.inf:
+        return y * (out / x)
+    return _if_zero(y, 0.0, y * POWER(x, y - 1.0))
 
 
 def _log(x: float) -> float:
     return math.log(x) if x > 0.0 else -math.inf if x == 0.0 else math.nan
 
 
-def _log10(x: float) -> float:
-    return math.log10(x) if x > 0.0 else -math.inf if x == 0.0 else math.nan
-
-
-def _sqrt(x: float) -> float:
-    return math.sqrt(x) if x >= 0.0 else math.nan
-
-
-def _periodic(function: Callable[[float], float]) -> Callable[[float], float]:
-    return lambda x: function(x) if math.isfinite(x) else math.nan
-
-
 def _sigmoid(x: float) -> float:
     if x >= 0.0:
         return 1.0 / (1.0 + math.exp(-x))
     return (small := math.exp(x)) / (1.0 + small)
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 def _step(x: float) -> float:
@@ -126,34 +183,183 @@ def _minimum(x: float, y: float) -> float:
     return x if x <= y or x != x else y
 
 
+def _logaddexp(x: float, y: float) -> float:
+    if x == y:
+        return x + math.log(2.0)  # infinities too
+    return _maximum(x, y) + math.log1p(math.exp(-abs(x - y)))
+
+
 def _total(*xs: float) -> float:
-    return sum(xs)
+    """Σ xs, rounded once: the same in any order, and on any version of Python."""
+    try:
+        return math.fsum(xs)
+    except (OverflowError, ValueError):  # on the way, or ∞ − ∞
+        return sum(xs, 0.0)
+
+
+def _mean(*xs: float) -> float:
+    if not xs:
+        return math.nan
+    total = _total(*xs)
+    return total / len(xs) if math.isfinite(total) else _total(*[x / len(xs) for x in xs])
+
+
+def weighted_sum(ws: Sequence[float], xs: Sequence[float], bias: float) -> float:
+    """Σ w·x + bias of floats."""
+    try:
+        return math.fsum(map(mul, ws, xs)) + bias
+    except (OverflowError, ValueError):
+        return sum(map(mul, ws, xs), bias)
+
+
+def _halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    """The operands of a weighted sum: ws, xs, and the bias where their count is odd."""
+    count = len(operands) // 2
+    return operands[:count], operands[count : 2 * count], operands[2 * count :]
 
 
 def _dot(*operands: float) -> float:
-    """Σ w·x + bias, of operands that stand as ws…, xs…, and the bias where their count is odd."""
-    count = len(operands) // 2
-    bias = operands[-1] if len(operands) % 2 else 0.0
-    return sum([w * x for w, x in zip(operands[:count], operands[count : 2 * count], strict=True)], bias)
+    ws, xs, bias = _halves(operands)
+    return weighted_sum(ws, xs, bias[0] if bias else 0.0)
 
 
 def _dot_partials(out: Any, *operands: Any) -> tuple[Any, ...]:
-    count = len(operands) // 2
-    ws, xs = operands[:count], operands[count : 2 * count]
-    return (*xs, *ws, 1.0) if len(operands) % 2 else (*xs, *ws)
+    ws, xs, bias = _halves(operands)
+    return (*xs, *ws, *[1.0 for _ in bias])
 
 
-def _dot_notation(*operands: Any) -> Any:
-    count = len(operands) // 2
-    terms = [w * x for w, x in zip(operands[:count], operands[count : 2 * count], strict=True)]
-    return _total_notation(*terms, *operands[2 * count :])
+def _dot_terms(*operands: Any) -> list[Any]:
+    ws, xs, bias = _halves(operands)
+    return [*map(mul, ws, xs), *bias]
 
 
-def _total_notation(*terms: Any) -> Any:
+def _logsumexp(*xs: float) -> float:
+    """Log Σ exp(x), with the largest taken out and the others under log1p."""
+    largest = max(xs, default=-math.inf)
+    if not math.isfinite(largest):
+        return largest
+    others = list(xs)
+    others.remove(largest)
+    return largest + math.log1p(math.fsum([math.exp(x - largest) for x in others]))
+
+
+def _softmax(out: Any, *xs: Any) -> list[Any]:
+    """The softmax of `xs`: of floats, all at once. Shifted only where exp would leave the floats: a shift rounds."""
+    if any([hasattr(type(x), "__primitive__") for x in xs]):
+        return [SOFTMAX(x, *xs[:place], *xs[place + 1 :]) for place, x in enumerate(xs)]
+    largest = max(xs)
+    if math.isinf(largest):
+        return [math.nan] * len(xs)
+    shift = 0.0 if largest < 600.0 and min(xs) > -600.0 else largest
+    powers = [math.exp(x - shift) for x in xs]
+    whole = math.fsum(powers)
+    return [power / whole for power in powers]
+
+
+def _softmax_partials(out: Any, *xs: Any) -> list[Any]:
+    """∂pᵢ/∂xⱼ = −pᵢ·pⱼ, and ∂pᵢ/∂xᵢ = pᵢ·Σⱼpⱼ over the others: 1 − pᵢ without losing digits. xᵢ comes first."""
+    others = _softmax(out, *xs)[1:]
+    return [out * TOTAL(*others), *[-(out * other) for other in others]]
+
+
+def _softmax_textbook(out: Any, x: Any, *others: Any) -> list[Any]:
+    whole = _sum_of(*map(EXP, (x, *others)))
+    return [out * (1.0 - out), *[-(out * EXP(other)) / whole for other in others]]
+
+
+def _sum_of(*terms: Any) -> Any:
     written = terms[0]
     for term in terms[1:]:
         written = written + term
     return written
+
+
+# Choices within a rule. Both branches are computed, and the other need not have a value.
+
+
+def _if_positive(x: Any, chosen: Any, other: Any) -> Any:
+    return CONDITIONALS[">"](x, 0.0, chosen, other)
+
+
+def _if_zero(x: Any, chosen: Any, other: Any) -> Any:
+    return CONDITIONALS["=="](x, 0.0, chosen, other)
+
+
+def _share(x: Any, y: Any) -> Any:
+    """1 where x > y, 0 where x < y, and a half in a tie."""
+    return CONDITIONALS[">"](x, y, 1.0, CONDITIONALS["=="](x, y, 0.5, 0.0))
+
+
+# Value and derivative at once.
+
+
+def _sigmoid_at(x: float) -> tuple[float, float]:
+    small = math.exp(-abs(x))
+    large, rest = 1.0 / (1.0 + small), small / (1.0 + small)
+    return (large if x >= 0.0 else rest), large * rest
+
+
+def _tanh_at(x: float) -> tuple[float, float]:
+    small = math.exp(-2.0 * abs(x))
+    return math.tanh(x), 4.0 * (1.0 / (1.0 + small)) * (small / (1.0 + small))
+
+
+def _exp_at(x: float) -> tuple[float, float]:
+    return ((out := math.exp(x)), out) if x < 709.0 else (math.inf, math.inf)
+
+
+def _log_at(x: float) -> tuple[float, float]:
+    return (math.log(x), 1.0 / x) if x > 0.0 else (math.nan, math.nan)
+
+
+def _relu_at(x: float) -> tuple[float, float]:
+    return (x, 1.0) if x > 0.0 else (0.0, 0.0) if x <= 0.0 else (x, x)
+
+
+# On complex numbers, for the complex step; each piece of a function with kinks is continued by itself.
+
+
+def _complex_power(x: complex, y: complex) -> complex:
+    return cmath.exp(y * cmath.log(x)) if x.real > 0.0 else x**y
+
+
+def _complex_cbrt(x: complex) -> complex:
+    return cmath.exp(cmath.log(x) / 3.0) if x.real > 0.0 else -cmath.exp(cmath.log(-x) / 3.0)
+
+
+def _complex_sigmoid(x: complex) -> complex:
+    if x.real >= 0.0:
+        return 1.0 / (1.0 + cmath.exp(-x))
+    return (small := cmath.exp(x)) / (1.0 + small)
+
+
+def _complex_log1p(x: complex) -> complex:
+    return complex(math.log1p(x.real), cmath.log(1.0 + x).imag)
+
+
+def _complex_abs(x: complex) -> complex:
+    return x if x.real > 0.0 else -x
+
+
+def _complex_softplus(x: complex) -> complex:
+    return (x if x.real > 0.0 else 0.0) + _complex_log1p(cmath.exp(-_complex_abs(x)))
+
+
+def _complex_atan2(y: complex, x: complex) -> complex:
+    """The angle from its half, on the side where nothing cancels."""
+    length = cmath.sqrt(x * x + y * y)
+    if x.real > 0.0:
+        return 2.0 * cmath.atan(y / (length + x))
+    return 2.0 * cmath.atan((length - x) / y) if y else complex(math.atan2(y.real, x.real))
+
+
+def _complex_logsumexp(*xs: complex) -> complex:
+    largest = max(x.real for x in xs)
+    return largest + cmath.log(sum([cmath.exp(x - largest) for x in xs]))
+
+
+def _complex_softmax(*xs: complex) -> complex:
+    return cmath.exp(xs[0] - _complex_logsumexp(*xs))
 
 
 # The rows. Within a rule only rows and the operators + − · of its number type are used.
@@ -164,6 +370,7 @@ ADD: Primitive = Primitive(
     (lambda out, x, y: 1.0, lambda out, x, y: 1.0),
     notation=lambda x, y: x + y,
     requirement="infinities of opposite sign have no sum",
+    on_complex=lambda x, y: x + y,
 )
 SUBTRACT: Primitive = Primitive(
     "-",
@@ -171,6 +378,7 @@ SUBTRACT: Primitive = Primitive(
     (lambda out, x, y: 1.0, lambda out, x, y: -1.0),
     notation=lambda x, y: x - y,
     requirement="infinities of the same sign have no difference",
+    on_complex=lambda x, y: x - y,
 )
 MULTIPLY: Primitive = Primitive(
     "*",
@@ -178,6 +386,7 @@ MULTIPLY: Primitive = Primitive(
     (lambda out, x, y: y, lambda out, x, y: x),
     notation=lambda x, y: x * y,
     requirement="zero times infinity has no value",
+    on_complex=lambda x, y: x * y,
 )
 DIVIDE: Primitive = Primitive(
     "/",
@@ -187,114 +396,355 @@ DIVIDE: Primitive = Primitive(
     notation=lambda x, y: x / y,
     inside=lambda x, y: y != 0.0,
     requirement="the divisor must not be 0",
+    on_complex=lambda x, y: x / y,
 )
 POWER: Primitive = Primitive(
     "**",
     _power,
     (
         # PyTorch's convention: x⁰ is constant, also where x = 0, and 0^y does not depend on y.
-        lambda out, x, y: 0.0 if y == 0.0 else y * POWER(x, y - 1.0),
-        lambda out, x, y: 0.0 if x == 0.0 else out * LOG(x),
+        _power_slope,
+        lambda out, x, y: _if_zero(x, 0.0, out * LOG(x)),
     ),
     textbook=(lambda out, x, y: y * POWER(x, y - 1.0), lambda out, x, y: out * LOG(x)),
     notation=lambda x, y: x**y,
     inside=lambda x, y: (x > 0.0) or (x == 0.0 and y >= 0.0) or (x < 0.0 and (y % 1.0 == 0.0)),
     requirement="a negative base needs a whole exponent, and a base of 0 needs an exponent that is not negative",
+    on_complex=_complex_power,
 )
-NEGATE: Primitive = Primitive("neg", lambda x: -x, (lambda out, x: -1.0,), notation=lambda x: -x)
-IDENTITY: Primitive = Primitive("identity", lambda x: x, (lambda out, x: 1.0,), notation=lambda x: x)
+NEGATE: Primitive = Primitive(
+    "neg", lambda x: -x, (lambda out, x: -1.0,), notation=lambda x: -x, on_complex=lambda x: -x
+)
+IDENTITY: Primitive = Primitive(
+    "identity", lambda x: x, (lambda out, x: 1.0,), notation=lambda x: x, on_complex=lambda x: x
+)
 ABS: Primitive = Primitive(
-    "abs",
-    abs,
-    (lambda out, x: SIGN(x),),
-    notation="|{}|",
-    kink=lambda x: x,
+    "abs", abs, (lambda out, x: SIGN(x),), notation="|{}|", kinks=lambda x: (x,), on_complex=_complex_abs
 )
-EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,))
+
+EXP: Primitive = Primitive("exp", _ieee(math.exp), (lambda out, x: out,), on_complex=cmath.exp, at=_exp_at)
+EXPM1: Primitive = Primitive(
+    "expm1",
+    _ieee(math.expm1),
+    (lambda out, x: EXP(x),),
+    on_complex=lambda x: complex(math.expm1(x.real), cmath.exp(x).imag),
+)
 LOG: Primitive = Primitive(
     "log",
     _log,
     (lambda out, x: DIVIDE(1.0, x),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
+    on_complex=cmath.log,
+    at=_log_at,
+)
+LOG1P: Primitive = Primitive(
+    "log1p",
+    _ieee(math.log1p),
+    (lambda out, x: DIVIDE(1.0, 1.0 + x),),
+    inside=lambda x: x > -1.0,
+    requirement="the logarithm of 1 + x needs x above −1",
+    on_complex=_complex_log1p,
 )
 LOG10: Primitive = Primitive(
     "log10",
-    _log10,
+    _ieee(math.log10),
     (lambda out, x: DIVIDE(1.0, x * math.log(10.0)),),
     textbook=(lambda out, x: DIVIDE(1.0, x * LOG(10.0)),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
+    on_complex=cmath.log10,
+)
+LOG2: Primitive = Primitive(
+    "log2",
+    _ieee(math.log2),
+    (lambda out, x: DIVIDE(1.0, x * math.log(2.0)),),
+    textbook=(lambda out, x: DIVIDE(1.0, x * LOG(2.0)),),
+    inside=lambda x: x > 0.0,
+    requirement="the logarithm needs a number above 0",
+    on_complex=lambda x: cmath.log(x) / math.log(2.0),
 )
 SQRT: Primitive = Primitive(
     "sqrt",
-    _sqrt,
+    _ieee(math.sqrt),
     (lambda out, x: 0.5 * POWER(x, -0.5),),
     textbook=(lambda out, x: DIVIDE(1.0, 2.0 * out),),
     inside=lambda x: x >= 0.0,
     requirement="the square root needs a number that is not negative",
+    on_complex=cmath.sqrt,
 )
+CBRT: Primitive = Primitive(
+    "cbrt",
+    math.cbrt,
+    (lambda out, x: DIVIDE(1.0, 3.0 * out * out),),
+    textbook=(lambda out, x: DIVIDE(1.0, 3.0 * POWER(out, 2.0)),),
+    on_complex=_complex_cbrt,
+)
+
 SIN: Primitive = Primitive(
-    "sin", _periodic(math.sin), (lambda out, x: COS(x),), requirement="the sine of ∞ has no value"
+    "sin", _ieee(math.sin), (lambda out, x: COS(x),), requirement="the sine of ∞ has no value", on_complex=cmath.sin
 )
 COS: Primitive = Primitive(
-    "cos", _periodic(math.cos), (lambda out, x: -SIN(x),), requirement="the cosine of ∞ has no value"
+    "cos", _ieee(math.cos), (lambda out, x: -SIN(x),), requirement="the cosine of ∞ has no value", on_complex=cmath.cos
 )
 TAN: Primitive = Primitive(
     "tan",
-    _periodic(math.tan),
+    _ieee(math.tan),
     (lambda out, x: 1.0 + out * out,),
     textbook=(lambda out, x: 1.0 + POWER(out, 2.0),),
     requirement="the tangent of ∞ has no value",
+    on_complex=cmath.tan,
 )
+ASIN: Primitive = Primitive(
+    "asin",
+    _ieee(math.asin),
+    (lambda out, x: DIVIDE(1.0, SQRT((1.0 - x) * (1.0 + x))),),
+    textbook=(lambda out, x: DIVIDE(1.0, SQRT(1.0 - POWER(x, 2.0))),),
+    inside=lambda x: -1.0 <= x <= 1.0,
+    requirement="the arcsine needs a number from −1 to 1",
+    on_complex=cmath.asin,
+)
+ACOS: Primitive = Primitive(
+    "acos",
+    _ieee(math.acos),
+    (lambda out, x: -DIVIDE(1.0, SQRT((1.0 - x) * (1.0 + x))),),
+    textbook=(lambda out, x: -DIVIDE(1.0, SQRT(1.0 - POWER(x, 2.0))),),
+    inside=lambda x: -1.0 <= x <= 1.0,
+    requirement="the arccosine needs a number from −1 to 1",
+    on_complex=cmath.acos,
+)
+ATAN: Primitive = Primitive(
+    "atan",
+    math.atan,
+    (lambda out, x: DIVIDE(1.0, 1.0 + x * x),),
+    textbook=(lambda out, x: DIVIDE(1.0, 1.0 + POWER(x, 2.0)),),
+    on_complex=cmath.atan,
+)
+SINH: Primitive = Primitive("sinh", _ieee(math.sinh, odd=True), (lambda out, x: COSH(x),), on_complex=cmath.sinh)
+COSH: Primitive = Primitive("cosh", _ieee(math.cosh), (lambda out, x: SINH(x),), on_complex=cmath.cosh)
 TANH: Primitive = Primitive(
     "tanh",
     math.tanh,
     (lambda out, x: 4.0 * SIGMOID(2.0 * x) * SIGMOID(-2.0 * x),),
     textbook=(lambda out, x: 1.0 - POWER(out, 2.0),),
+    on_complex=cmath.tanh,
+    at=_tanh_at,
 )
+ASINH: Primitive = Primitive(
+    "asinh",
+    math.asinh,
+    (lambda out, x: DIVIDE(1.0, HYPOT(1.0, x)),),
+    textbook=(lambda out, x: DIVIDE(1.0, SQRT(1.0 + POWER(x, 2.0))),),
+    on_complex=cmath.asinh,
+)
+ACOSH: Primitive = Primitive(
+    "acosh",
+    _ieee(math.acosh),
+    (lambda out, x: DIVIDE(1.0, SQRT(x - 1.0) * SQRT(x + 1.0)),),
+    textbook=(lambda out, x: DIVIDE(1.0, SQRT(POWER(x, 2.0) - 1.0)),),
+    inside=lambda x: x >= 1.0,
+    requirement="the inverse hyperbolic cosine needs a number of at least 1",
+    on_complex=cmath.acosh,
+)
+ATANH: Primitive = Primitive(
+    "atanh",
+    _ieee(math.atanh),
+    (lambda out, x: DIVIDE(1.0, (1.0 - x) * (1.0 + x)),),
+    textbook=(lambda out, x: DIVIDE(1.0, 1.0 - POWER(x, 2.0)),),
+    inside=lambda x: -1.0 < x < 1.0,
+    requirement="the inverse hyperbolic tangent needs a number between −1 and 1",
+    on_complex=cmath.atanh,
+)
+
 SIGMOID: Primitive = Primitive(
     "sigmoid",
     _sigmoid,
+    (lambda out, x: out * SIGMOID(-x),),
     symbol="σ",
-    partials=(lambda out, x: out * SIGMOID(-x),),
     textbook=(lambda out, x: out * (1.0 - out),),
+    on_complex=_complex_sigmoid,
+    at=_sigmoid_at,
+)
+LOGSIGMOID: Primitive = Primitive(
+    "logsigmoid",
+    lambda x: -_softplus(-x),
+    (lambda out, x: SIGMOID(-x),),
+    textbook=(lambda out, x: 1.0 - SIGMOID(x),),
+    on_complex=lambda x: -_complex_softplus(-x),
+)
+SOFTPLUS: Primitive = Primitive("softplus", _softplus, (lambda out, x: SIGMOID(x),), on_complex=_complex_softplus)
+SOFTSIGN: Primitive = Primitive(
+    "softsign",
+    lambda x: x / (1.0 + abs(x)) if math.isfinite(x) else _sign(x),
+    (lambda out, x: DIVIDE(1.0, (1.0 + ABS(x)) * (1.0 + ABS(x))),),
+    textbook=(lambda out, x: DIVIDE(1.0, POWER(1.0 + ABS(x), 2.0)),),
+    on_complex=lambda x: x / (1.0 + _complex_abs(x)),
 )
 RELU: Primitive = Primitive(
-    "relu", lambda x: x if x > 0.0 else 0.0 if x <= 0.0 else math.nan, (lambda out, x: STEP(x),), kink=lambda x: x
+    "relu",
+    lambda x: x if x > 0.0 else 0.0 if x <= 0.0 else math.nan,
+    (lambda out, x: STEP(x),),
+    kinks=lambda x: (x,),
+    on_complex=lambda x: x if x.real > 0.0 else 0j,
+    at=_relu_at,
 )
-STEP: Primitive = Primitive("step", _step, (lambda out, x: 0.0,), kink=lambda x: x)
-SIGN: Primitive = Primitive("sign", _sign, (lambda out, x: 0.0,), kink=lambda x: x)
+STEP: Primitive = Primitive(
+    "step", _step, (lambda out, x: 0.0,), kinks=lambda x: (x,), on_complex=lambda x: complex(x.real > 0.0)
+)
+LEAKY_RELU: Primitive = Primitive(
+    "leaky_relu",
+    lambda x, slope: x if x > 0.0 else slope * x,
+    (lambda out, x, slope: _if_positive(x, 1.0, slope), lambda out, x, slope: 0.0 - RELU(-x)),
+    kinks=lambda x, slope: (x,),
+    on_complex=lambda x, slope: x if x.real > 0.0 else slope * x,
+)
+ELU: Primitive = Primitive(
+    "elu",
+    lambda x, alpha: x if x > 0.0 else alpha * math.expm1(x),
+    (lambda out, x, alpha: _if_positive(x, 1.0, alpha * EXP(x)), lambda out, x, alpha: _if_positive(x, 0.0, EXPM1(x))),
+    kinks=lambda x, alpha: (x,),
+    on_complex=lambda x, alpha: x if x.real > 0.0 else alpha * complex(math.expm1(x.real), cmath.exp(x).imag),
+)
+GELU: Primitive = Primitive(
+    "gelu",
+    lambda x: 0.5 * x * math.erfc(-x * math.sqrt(0.5)),
+    (lambda out, x: 0.5 * ERFC(x * -math.sqrt(0.5)) + x * EXP(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi)),),
+    textbook=(
+        lambda out, x: (
+            0.5 * (1.0 + ERF(DIVIDE(x, SQRT(2.0)))) + DIVIDE(x * EXP(-0.5 * POWER(x, 2.0)), math.sqrt(2.0 * math.pi))
+        ),
+    ),
+)
+SILU: Primitive = Primitive(
+    "silu",
+    lambda x: x * _sigmoid(x),
+    (lambda out, x: SIGMOID(x) * (1.0 + x * SIGMOID(-x)),),
+    textbook=(lambda out, x: SIGMOID(x) * (1.0 + x * (1.0 - SIGMOID(x))),),
+    on_complex=lambda x: x * _complex_sigmoid(x),
+)
+ERF: Primitive = Primitive(
+    "erf",
+    math.erf,
+    (lambda out, x: EXP(-x * x) * (2.0 / math.sqrt(math.pi)),),
+    textbook=(lambda out, x: DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
+)
+ERFC: Primitive = Primitive(
+    "erfc",
+    math.erfc,
+    (lambda out, x: EXP(-x * x) * (-2.0 / math.sqrt(math.pi)),),
+    textbook=(lambda out, x: -DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
+)
+
+SIGN: Primitive = Primitive(
+    "sign",
+    _sign,
+    (lambda out, x: 0.0,),
+    kinks=lambda x: (x,),
+    on_complex=lambda x: complex(_sign(x.real)),
+)
 MAXIMUM: Primitive = Primitive(
     "maximum",
     _maximum,
+    (lambda out, x, y: _share(x, y), lambda out, x, y: _share(y, x)),
     symbol="max",
-    # A tie is shared, half and half.
-    partials=(lambda out, x, y: 0.5 * (1.0 + SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 - SIGN(x - y))),
     textbook=(lambda out, x, y: STEP(x - y), lambda out, x, y: STEP(y - x)),
-    kink=lambda x, y: x - y,
+    kinks=lambda x, y: (x - y,),
+    on_complex=lambda x, y: x if x.real > y.real else y,
 )
 MINIMUM: Primitive = Primitive(
     "minimum",
     _minimum,
+    (lambda out, x, y: _share(y, x), lambda out, x, y: _share(x, y)),
     symbol="min",
-    partials=(lambda out, x, y: 0.5 * (1.0 - SIGN(x - y)), lambda out, x, y: 0.5 * (1.0 + SIGN(x - y))),
     textbook=(lambda out, x, y: STEP(y - x), lambda out, x, y: STEP(x - y)),
-    kink=lambda x, y: x - y,
+    kinks=lambda x, y: (x - y,),
+    on_complex=lambda x, y: x if x.real < y.real else y,
 )
+CLAMP: Primitive = Primitive(
+    "clamp",
+    lambda x, low, high: _minimum(_maximum(x, low), high),
+    (
+        # PyTorch's convention: at a bound the gradient is still that of x.
+        lambda out, x, low, high: _if_positive(low - x, 0.0, _if_positive(x - high, 0.0, 1.0)),
+        lambda out, x, low, high: STEP(low - x),
+        lambda out, x, low, high: STEP(x - high),
+    ),
+    inside=lambda x, low, high: low <= high,
+    requirement="the lower bound must not be above the upper one",
+    kinks=lambda x, low, high: (x - low, x - high),
+    on_complex=lambda x, low, high: low if x.real < low.real else high if x.real > high.real else x,
+)
+HYPOT: Primitive = Primitive(
+    "hypot",
+    math.hypot,
+    (
+        lambda out, x, y: _if_zero(out, 0.0, DIVIDE(x, out)),
+        lambda out, x, y: _if_zero(out, 0.0, DIVIDE(y, out)),
+    ),
+    textbook=(lambda out, x, y: DIVIDE(x, out), lambda out, x, y: DIVIDE(y, out)),
+    on_complex=lambda x, y: cmath.sqrt(x * x + y * y),
+)
+ATAN2: Primitive = Primitive(
+    "atan2",
+    math.atan2,
+    (
+        lambda out, y, x: _if_zero(HYPOT(x, y), 0.0, DIVIDE(DIVIDE(x, HYPOT(x, y)), HYPOT(x, y))),
+        lambda out, y, x: _if_zero(HYPOT(x, y), 0.0, -DIVIDE(DIVIDE(y, HYPOT(x, y)), HYPOT(x, y))),
+    ),
+    textbook=(
+        lambda out, y, x: DIVIDE(x, POWER(x, 2.0) + POWER(y, 2.0)),
+        lambda out, y, x: -DIVIDE(y, POWER(x, 2.0) + POWER(y, 2.0)),
+    ),
+    on_complex=_complex_atan2,
+)
+LOGADDEXP: Primitive = Primitive(
+    "logaddexp",
+    _logaddexp,
+    (lambda out, x, y: SIGMOID(x - y), lambda out, x, y: SIGMOID(y - x)),
+    on_complex=_complex_logsumexp,
+)
+
 TOTAL: Primitive = Primitive(
     "total",
     _total,
-    all_partials=lambda out, *xs: (1.0,) * len(xs),
-    notation=_total_notation,
+    lambda out, *xs: [1.0] * len(xs),
+    notation=_sum_of,
     requirement="infinities of opposite sign have no sum",
+    on_complex=lambda *xs: sum(xs, 0j),
+)
+MEAN: Primitive = Primitive(
+    "mean",
+    _mean,
+    lambda out, *xs: [1.0 / len(xs)] * len(xs),
+    inside=lambda *xs: len(xs) > 0,
+    requirement="a mean needs at least one number, and infinities of opposite sign have none",
+    on_complex=lambda *xs: sum(xs, 0j) / len(xs),
 )
 DOT: Primitive = Primitive(
     "dot",
     _dot,
-    all_partials=_dot_partials,
-    notation=_dot_notation,
+    _dot_partials,
+    notation=lambda *operands: _sum_of(*_dot_terms(*operands)),
     requirement="0·∞ and ∞ − ∞ have no value",
+    on_complex=lambda *operands: sum(_dot_terms(*operands), 0j),
+)
+LOGSUMEXP: Primitive = Primitive(
+    "logsumexp",
+    _logsumexp,
+    _softmax,
+    inside=lambda *xs: len(xs) > 0,
+    requirement="the logarithm of a sum needs at least one term",
+    textbook=lambda out, *xs: [DIVIDE(EXP(x), _sum_of(*map(EXP, xs))) for x in xs],
+    on_complex=_complex_logsumexp,
+)
+SOFTMAX: Primitive = Primitive(
+    "softmax",
+    lambda *xs: _softmax(None, *xs)[0],
+    _softmax_partials,
+    textbook=_softmax_textbook,
+    notation=lambda *xs: DIVIDE(EXP(xs[0]), _sum_of(*map(EXP, xs))),
+    requirement="infinite scores have no shares",
+    on_complex=_complex_softmax,
 )
 
 
@@ -307,11 +757,12 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
     return Primitive(
         f"if {symbol}",
         lambda x, y, chosen, other: chosen if holds(x, y) else other,
-        all_partials=partials,
+        partials,
         notation=f"({{2}} if {{0}} {symbol} {{1}} else {{3}})",
-        kink=lambda x, y, chosen, other: x - y,
+        kinks=lambda x, y, chosen, other: (x - y,),
         requirement="the branch that the test takes has no value",
         selects=True,
+        on_complex=lambda x, y, chosen, other: chosen if holds(x.real, y.real) else other,
     )
 
 
@@ -325,8 +776,8 @@ CONDITIONALS: dict[str, Primitive] = {
 }
 
 # A leaf computes nothing; a constant is a leaf that an expression brought along.
-LEAF: Primitive = Primitive("", lambda: math.nan)
-CONSTANT: Primitive = Primitive("constant", lambda: math.nan)
+LEAF: Primitive = Primitive("", lambda: math.nan, ())
+CONSTANT: Primitive = Primitive("constant", lambda: math.nan, ())
 
 TABLE: dict[str, Primitive] = {row.name: row for row in list(globals().values()) if isinstance(row, Primitive)} | {
     row.name: row for row in CONDITIONALS.values()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from engine.backprop import gradients
 from engine.explain import unlabelled_below
+from engine.forward import DomainError, evaluated, partials
 from engine.graph import (
     backward_order,
     computed_nodes,
@@ -18,12 +19,16 @@ from engine.graph import (
     leaves,
     recorded_derivatives,
 )
-from engine.value import DomainError, Value, clone, evaluated, partials
+from engine.value import Value, clone
 
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
 NARROW, WIDE, NEAR = 2.0, 4.0, 0.0  # how far from 0 the leaves are drawn, or else near the given values
 FAR = (16.0, 128.0, 1024.0)
 MOST_CANDIDATES = 120
+
+
+Sides = frozenset[tuple[object, int, bool]]
+"""For each kink, by its place and number there, whether a point lies above it."""
 
 
 class Gradient(NamedTuple):
@@ -42,7 +47,7 @@ class Candidate:
     """The values of every node at one point, and what was derived from them so far."""
 
     values: dict[Value, float]
-    sides: frozenset[tuple[object, bool]]  # on which side of each kink the point lies
+    sides: Sides  # on which side of each kink the point lies
     derivatives: dict[Value, list[float | None]]
     gradients: dict[tuple[str, Value], dict[Value, Gradient]] = field(default_factory=dict)
 
@@ -104,12 +109,12 @@ class Sampler:
                 raise DomainError("overflow", node)
         return Candidate(values, self._sides(values), derivatives)
 
-    def _sides(self, values: Mapping[Value, float]) -> frozenset[tuple[object, bool]]:
+    def _sides(self, values: Mapping[Value, float]) -> Sides:
         """On which side of each kink of the graph a point lies."""
         return frozenset(
-            (node, node._row.kink(*[values.get(parent, parent.data) for parent in node.parents]) > 0.0)
+            (node, kink, above)
             for node in self.forward
-            if node._row.kink is not None
+            for kink, above in node._row.sides([values.get(parent, parent.data) for parent in node.parents])
         )
 
     def direct_operands(self, node: Value) -> set[Value]:

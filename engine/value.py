@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any, TypeAlias
-
 from engine import backprop, ops
-from engine.graph import forward_order, nodes, recorded_derivatives, shorten
-from engine.ops import Primitive
+from engine.forward import as_float, evaluate, evaluated, has_value, partials, shown
+from engine.graph import nodes, recorded_derivatives, shorten
+from engine.methods import Methods
+from engine.ops import ADD, DIVIDE, MULTIPLY, NEGATE, SUBTRACT
 
-Number: TypeAlias = int | float | numbers.Real | Decimal
-"""What stands for a number: int, float, Fraction, Decimal, a NumPy scalar or 0-d array."""
+TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+    from numbers import Real
+    from typing import Any, NoReturn, TypeAlias
+
+    from engine.ops import Primitive
+
+    Number: TypeAlias = int | float | Real | Decimal
+    """What stands for a number: int, float, Fraction, Decimal, a NumPy scalar or 0-d array."""
 
 
-class DomainError(ValueError):
-    """An operation was asked for a number that it does not have, such as log(−1) or 1/0.
+def _no_operator(symbol: str, instead: str) -> Callable[..., NoReturn]:
+    """An operator that Values do not have, which says what to do instead."""
 
-    `node` is the node of the graph, where there is one already.
-    """
+    def refuse(self: Value, other: Any = None) -> NoReturn:
+        operands = shown(self) if other is None else f"{shown(self)} and {shown(other)}"
+        raise TypeError(f"There is no `{symbol}` for {operands}: {instead}")
 
-    def __init__(self, message: str, node: Value | None = None) -> None:
-        super().__init__(message)
-        self.node = node
+    return refuse
 
 
-class Value:
+class Value(Methods):
     """A scalar of a computation graph.
 
-    `Value(2.0, label="a")` makes a leaf; operators and functions make the other nodes. Raises TypeError for
-    what is no real number and ValueError for nan.
+    `Value(2.0, label="a")` makes a leaf; operators and functions make the other nodes. Values compare by their data
+    (`<`) and are equal to themselves alone (`==`). Raises TypeError for what is no real number and ValueError for nan.
     """
 
     __slots__ = (
         "_d_left",   # local derivative with respect to _left, or a tuple of them; None for a constant
         "_d_right",  # local derivative with respect to _right; None for a constant
-        "_left",     # first operand, or a tuple of all operands where there are many; None in a leaf
+        "_left",     # first operand, or a tuple of all operands where there are more than two; None in a leaf
+        "_mark",     # the last search that visited the node
         "_right",    # second operand, or None
         "_row",      # the row of the table that made the node
         "data",      # the value of the forward pass
         "grad",      # ∂L/∂self, set by the backward pass
         "label",     # name for people, "" where there is none
     )  # fmt: skip
+
+    is_constant = False
+    """Whether it is a leaf that an expression brought along: it gets no gradient."""
+
+    _plain: float
 
     def __init__(self, data: Number, label: str = "") -> None:
         if not isinstance(label, str):
@@ -56,6 +66,85 @@ class Value:
         self._right: Any = None
         self._d_left: Any = None
         self._d_right: Any = None
+        self._mark: object = None
+
+    # The forward pass. Between two Values an operator computes its number and its two local derivatives on the spot,
+    # as the row of the table has them; numbers and constants go by way of the row.
+
+    def __add__(self, other: Any) -> Value:
+        """The sum rule: ∂(x + y)/∂x = 1 and ∂(x + y)/∂y = 1."""
+        if type(other) is Value and (out := self.data + other.data) == out:  # not nan
+            return make_node(ADD, out, self, other, 1.0, 1.0)
+        return _operate(ADD, self, other)
+
+    def __sub__(self, other: Any) -> Value:
+        """The difference: ∂(x − y)/∂x = 1 and ∂(x − y)/∂y = −1."""
+        if type(other) is Value and (out := self.data - other.data) == out:
+            return make_node(SUBTRACT, out, self, other, 1.0, -1.0)
+        return _operate(SUBTRACT, self, other)
+
+    def __mul__(self, other: Any) -> Value:
+        """The product rule: ∂(x·y)/∂x = y and ∂(x·y)/∂y = x."""
+        if type(other) is Value and (out := self.data * other.data) == out:
+            return make_node(MULTIPLY, out, self, other, other.data, self.data)
+        return _operate(MULTIPLY, self, other)
+
+    def __truediv__(self, other: Any) -> Value:
+        """The quotient rule: ∂(x/y)/∂x = 1/y and ∂(x/y)/∂y = −(x/y)/y."""
+        if type(other) is Value and (y := other.data) and (out := self.data / y) == out:
+            return make_node(DIVIDE, out, self, other, 1.0 / y, -(out / y))
+        return _operate(DIVIDE, self, other)
+
+    def __pow__(self, other: Any) -> Value:
+        return _operate(ops.POWER, self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return _operate(ADD, other, self)
+
+    def __rsub__(self, other: Any) -> Value:
+        return _operate(SUBTRACT, other, self)
+
+    def __rmul__(self, other: Any) -> Value:
+        return _operate(MULTIPLY, other, self)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return _operate(DIVIDE, other, self)
+
+    def __rpow__(self, other: Any) -> Value:
+        return _operate(ops.POWER, other, self)
+
+    def __neg__(self) -> Value:
+        if type(self) is Value:
+            return make_node(NEGATE, -self.data, self, None, -1.0, None)
+        return record(NEGATE, (self,))
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __abs__(self) -> Value:
+        return record(ops.ABS, (self,))
+
+    def exp(self) -> Value:
+        """The exponential, e^self."""
+        return _apply(ops.EXP, self)
+
+    def log(self) -> Value:
+        """The natural logarithm of self, which must be above 0."""
+        return _apply(ops.LOG, self)
+
+    def tanh(self) -> Value:
+        """The hyperbolic tangent; tanh' = 1 − tanh²."""
+        return _apply(ops.TANH, self)
+
+    def sigmoid(self) -> Value:
+        """σ(self) = 1/(1 + e^−self); σ' = σ(1 − σ)."""
+        return _apply(ops.SIGMOID, self)
+
+    def relu(self) -> Value:
+        """max(0, self), with derivative 0 at 0."""
+        return _apply(ops.RELU, self)
+
+    # The record.
 
     @property
     def op(self) -> str:
@@ -76,14 +165,16 @@ class Value:
         """∂self/∂parent for each of `parents`, as recorded by the forward pass; 0 for a constant."""
         return tuple([0.0 if derivative is None else derivative for derivative in recorded_derivatives(self)])
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is a leaf that an expression brought along: it gets no gradient."""
-        return self._row is ops.CONSTANT
+    def set_derivatives(self, derivatives: Sequence[float | None]) -> None:
+        """Record a local derivative for each parent; None for a constant."""
+        if self._left.__class__ is tuple:
+            self._d_left = tuple(derivatives)
+        elif self._right is None:
+            (self._d_left,) = derivatives
+        else:
+            self._d_left, self._d_right = derivatives
 
-    def item(self) -> float:
-        """The number, without its graph."""
-        return self.data
+    # The backward pass, and what follows it.
 
     def backward(self) -> None:
         """Compute ∂self/∂node for every node underneath.
@@ -108,124 +199,79 @@ class Value:
             node.data = values[node]
             node.set_derivatives(recorded)
 
-    def set_derivatives(self, derivatives: list[float | None]) -> None:
-        """Record a local derivative for each parent; None for a constant."""
-        if self._left.__class__ is tuple:
-            self._d_left = tuple(derivatives)
-        elif self._right is None:
-            (self._d_left,) = derivatives
-        else:
-            self._d_left, self._d_right = derivatives
+    # Numbers out of the graph, and what would lose it.
 
-    def __add__(self, other: Any) -> Value:
-        return _binary(ops.ADD, self, other)
+    def item(self) -> float:
+        """The number, without its graph."""
+        return self.data
 
-    def __radd__(self, other: Any) -> Value:
-        return _binary(ops.ADD, other, self)
+    def __lt__(self, other: Any) -> bool:
+        return self.data < _comparable("<", self, other)
 
-    def __sub__(self, other: Any) -> Value:
-        return _binary(ops.SUBTRACT, self, other)
+    def __le__(self, other: Any) -> bool:
+        return self.data <= _comparable("<=", self, other)
 
-    def __rsub__(self, other: Any) -> Value:
-        return _binary(ops.SUBTRACT, other, self)
+    def __gt__(self, other: Any) -> bool:
+        return self.data > _comparable(">", self, other)
 
-    def __mul__(self, other: Any) -> Value:
-        return _binary(ops.MULTIPLY, self, other)
+    def __ge__(self, other: Any) -> bool:
+        return self.data >= _comparable(">=", self, other)
 
-    def __rmul__(self, other: Any) -> Value:
-        return _binary(ops.MULTIPLY, other, self)
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is no truth value: a test would choose once and lose the graph. Compare numbers, "
+            "`x > 0` or `x.data != 0`, or write `a if x > 0 else b` in a formula."
+        )
 
-    def __truediv__(self, other: Any) -> Value:
-        return _binary(ops.DIVIDE, self, other)
+    def _lose_the_graph(self, *_: object) -> NoReturn:
+        raise TypeError(
+            f"{self!r} does not become a plain number by itself: its graph would be lost. Write `x.exp()` or "
+            "`engine.exp(x)`, not `math.exp(x)`; where you mean the number, write `x.item()`."
+        )
 
-    def __rtruediv__(self, other: Any) -> Value:
-        return _binary(ops.DIVIDE, other, self)
+    __float__ = __int__ = __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = _lose_the_graph
 
-    def __pow__(self, other: Any) -> Value:
-        return _binary(ops.POWER, self, other)
+    def __iadd__(self, other: Any) -> Value:
+        _refuse_update("+=", self, other)
+        return self.__add__(other)
 
-    def __rpow__(self, other: Any) -> Value:
-        return _binary(ops.POWER, other, self)
+    def __isub__(self, other: Any) -> Value:
+        _refuse_update("-=", self, other)
+        return self.__sub__(other)
 
-    def __neg__(self) -> Value:
-        return record(ops.NEGATE, (self,))
-
-    def __pos__(self) -> Value:
-        return self
-
-    def __abs__(self) -> Value:
-        return record(ops.ABS, (self,))
-
-    __array_ufunc__ = None  # a NumPy scalar on the left leaves the operation to us
+    __floordiv__ = __rfloordiv__ = _no_operator("//", "it jumps, and its derivative says nothing. Divide with `/`.")
+    __mod__ = __rmod__ = _no_operator("%", "it jumps. Subtract a multiple instead, as a number.")
+    __divmod__ = __rdivmod__ = _no_operator("divmod", "it jumps. Divide with `/`.")
+    __matmul__ = __rmatmul__ = _no_operator(
+        "@", "a Value is a scalar. Multiply with `*`, or sum products: dot(ws, xs)."
+    )
+    __and__ = __rand__ = _no_operator("&", "a Value has no bits. Compare numbers: `x > 0 and y > 0`.")
+    __or__ = __ror__ = _no_operator("|", "a Value has no bits. Compare numbers: `x > 0 or y > 0`.")
+    __xor__ = __rxor__ = _no_operator("^", "a Value has no bits. A power is `**`.")
+    __lshift__ = __rlshift__ = _no_operator("<<", "a Value has no bits. Multiply with `*`.")
+    __rshift__ = __rrshift__ = _no_operator(">>", "a Value has no bits. Divide with `/`.")
+    __invert__ = _no_operator("~", "a Value has no bits. A minus is `-`.")
 
     @staticmethod
     def __primitive__(row: Primitive, operands: tuple[Any, ...]) -> Value:
         return record(row, operands)
 
-    def exp(self) -> Value:
-        """The exponential, e^self."""
-        return record(ops.EXP, (self,))
+    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
+        """A copy of the whole graph underneath, of any depth; what has been copied already is shared."""
+        known = {node: memo[id(node)] for node in nodes(self) if id(node) in memo}
+        for node, copy in clone(self, known).items():
+            copy.grad = node.grad
+            memo[id(node)] = copy
+        return memo[id(self)]  # type: ignore[no-any-return]
 
-    def log(self) -> Value:
-        """The natural logarithm."""
-        return record(ops.LOG, (self,))
+    def __getstate__(self) -> tuple[Any, ...]:
+        _refuse_too_deep()
+        return tuple([getattr(self, name) for name in _STATE])
 
-    def log10(self) -> Value:
-        """The logarithm to base 10."""
-        return record(ops.LOG10, (self,))
-
-    def sqrt(self) -> Value:
-        """The square root."""
-        return record(ops.SQRT, (self,))
-
-    def sin(self) -> Value:
-        """The sine; self is in radians."""
-        return record(ops.SIN, (self,))
-
-    def cos(self) -> Value:
-        """The cosine; self is in radians."""
-        return record(ops.COS, (self,))
-
-    def tan(self) -> Value:
-        """The tangent; self is in radians."""
-        return record(ops.TAN, (self,))
-
-    def tanh(self) -> Value:
-        """The hyperbolic tangent."""
-        return record(ops.TANH, (self,))
-
-    def sigmoid(self) -> Value:
-        """σ(self) = 1/(1 + e^−self)."""
-        return record(ops.SIGMOID, (self,))
-
-    def relu(self) -> Value:
-        """max(0, self), with derivative 0 at 0."""
-        return record(ops.RELU, (self,))
-
-    def step(self) -> Value:
-        """1 above 0, else 0, with derivative 0 everywhere."""
-        return record(ops.STEP, (self,))
-
-    def sign(self) -> Value:
-        """−1, 0 or 1, with derivative 0 everywhere."""
-        return record(ops.SIGN, (self,))
-
-    def maximum(self, other: Value | Number) -> Value:
-        """The larger of the two; a tie shares the derivative half and half."""
-        return record(ops.MAXIMUM, (self, other))
-
-    def minimum(self, other: Value | Number) -> Value:
-        """The smaller of the two; a tie shares the derivative half and half."""
-        return record(ops.MINIMUM, (self, other))
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            f"{self!r} is no truth value: a test would choose once and lose the graph. Compare numbers, "
-            "`x.data > 0`, or write `a if x > 0 else b` in a formula."
-        )
-
-    def __float__(self) -> float:
-        raise TypeError(f"{self!r} does not become a float by itself: its graph would be lost. Use `.item()`.")
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        for name, part in zip(_STATE, state, strict=True):
+            setattr(self, name, part)
+        self._mark = None
 
     def __format__(self, specification: str) -> str:
         return format(self.data, specification) if specification else repr(self)
@@ -236,172 +282,218 @@ class Value:
         return f"Value({self.data!r}{grad}{label})"
 
 
-def as_float(data: Any) -> float:
-    """`data` as the float that a node holds. Raises TypeError and ValueError as `Value` does."""
-    if data.__class__ is float:
-        number = data
-    elif isinstance(data, numbers.Real | Decimal) or getattr(data, "shape", None) == ():
-        if getattr(getattr(data, "dtype", None), "kind", "f") not in "fiub":
-            raise TypeError(f"A Value holds a real number, not {data!r} of dtype {data.dtype}.")
-        try:
-            number = float(data)
-        except OverflowError:
-            raise ValueError(f"{shorten(str(data))} is too large for a float (limit 1.8e308).") from None
-    else:
-        raise TypeError(
-            f"A Value holds one real number, not {type(data).__name__} {shorten(repr(data))}."
-            + (" Make one Value for each number." if isinstance(data, list | tuple) else "")
-        )
-    if number != number:
-        raise ValueError("A Value must be a number, and nan is none. Find where it arose and mend it there.")
-    return number
+class Constant(Value):
+    """A leaf that an expression brings along: visible, without label, and without a gradient.
+
+    Its operators go by way of the row, which records no derivative for it and makes a constant of constants. In a
+    branch that no condition takes it may be nan.
+    """
+
+    __slots__ = ()
+    is_constant = True
+    _plain = None  # type: ignore[assignment]
+
+    def __add__(self, other: Any) -> Value:
+        return _operate(ADD, self, other)
+
+    def __sub__(self, other: Any) -> Value:
+        return _operate(SUBTRACT, self, other)
+
+    def __mul__(self, other: Any) -> Value:
+        return _operate(MULTIPLY, self, other)
+
+    def __truediv__(self, other: Any) -> Value:
+        return _operate(DIVIDE, self, other)
 
 
-def constant(data: Any) -> Value:
-    """A leaf that an expression brings along: visible, without label, and without a gradient."""
-    return _constant(as_float(data))
+# The same slot by another name, which neither constants nor other types have: one look at it tells.
+Value._plain = Value.data  # type: ignore[misc]
+_new = object.__new__  # past `__init__`, which checks what people give
+_STATE = tuple([name for name in Value.__slots__ if name != "_mark"])
 
 
-def _constant(data: float) -> Value:
-    node = Value(0.0)
-    node.data = data  # in a branch that no condition takes it may be nan
-    node._row = ops.CONSTANT
+def make_node(
+    row: Primitive, data: float, left: Any, right: Any, d_left: Any, d_right: Any, kind: type[Value] = Value
+) -> Value:
+    """A node, by the slots of `Value`."""
+    node = _new(kind)
+    node.data = data
+    node.grad = 0.0
+    node.label = ""
+    node._row = row
+    node._left = left
+    node._right = right
+    node._d_left = d_left
+    node._d_right = d_right
+    node._mark = None
     return node
 
 
-def evaluate(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...] = (), label: str = "") -> float:
-    """The value of `row` at `operands`. Raises DomainError where it has none, naming `label` and the parents."""
-    out = row.forward(*operands)
-    if not has_value(row, out, operands):
-        raise DomainError(_domain_message(row, operands, parents, label))
-    return out
+def constant(number: float) -> Value:
+    """A constant of an expression."""
+    return make_node(ops.CONSTANT, number, None, None, None, None, Constant)
 
 
-def has_value(row: Primitive, out: float, operands: tuple[float, ...]) -> bool:
-    """Whether `out` is the row's value at `operands`; it may be infinite by overflow."""
-    return math.isfinite(out) or (out == out and (row.inside is None or row.inside(*operands)))
-
-
-def evaluated(root: Value, leaves: Mapping[Value, float]) -> tuple[dict[Value, float], dict[Value, list[float | None]]]:
-    """The values and local derivatives of the computed nodes under `root`, where its leaves have other values.
-
-    Raises DomainError, with its node, where a node that `root` needs has no value; the branch that a condition
-    does not take is not needed.
-    """
-    values = dict(leaves)
-    derivatives: dict[Value, list[float | None]] = {}
-    undefined: list[Value] = []
-    for node in forward_order(root):
-        operands = tuple([values[parent] if parent in values else as_float(parent.data) for parent in node.parents])
-        values[node] = out = node._row.forward(*operands)
-        derivatives[node] = partials(node._row, out, operands, node.parents)
-        if not has_value(node._row, out, operands):
-            undefined.append(node)
-    if undefined:
-        needed = _needed(root, derivatives)
-        for node in undefined:
-            if node in needed:
-                operands = tuple([values.get(parent, parent.data) for parent in node.parents])
-                raise DomainError(_domain_message(node._row, operands, node.parents, node.label), node)
-    return values, derivatives
-
-
-def _needed(root: Value, derivatives: Mapping[Value, list[float | None]]) -> set[Value]:
-    """The nodes that the value of `root` rests on."""
-    found = {root}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        parents: Iterable[Value] = node.parents
-        if node._row.selects:
-            taken = [p for p, d in zip(node.parents, derivatives[node], strict=True) if d is not None]
-            parents = (*node.parents[:2], *taken)
-        for parent in parents:
-            if parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return found
-
-
-def _domain_message(row: Primitive, operands: tuple[float, ...], parents: tuple[Value, ...], label: str) -> str:
-    shown = [f"{operand:.6g}" for operand in operands[:6]] + ["…"] * (len(operands) > 6)
-    call = f" {row.name} ".join(shown) if row.name in {"+", "-", "*", "/", "**"} else f"{row.name}({', '.join(shown)})"
-    where = " and ".join(
-        f"{shorten(parent.label)} = {operand:.6g}"
-        for parent, operand in zip(parents[:6], operands, strict=False)
-        if parent.label
-    )
-    return (
-        (f"{shorten(label)}: " if label else "")
-        + f"{call} has no value"
-        + (f" (with {where})" if where else "")
-        + (f": {row.requirement}." if row.requirement else ".")
-    )
-
-
-def partials(
-    row: Primitive, out: float, operands: tuple[float, ...], parents: tuple[Value, ...], *, textbook: bool = False
-) -> list[float | None]:
-    """The partials at `operands`; None for a constant, and for what a condition does not take.
-
-    In the `textbook` form where that holds, which is away from a kink.
-    """
-    at_kink = textbook and row.kink is not None and row.kink(*operands) == 0.0
-    every = row.derivatives(out, operands, textbook=textbook and not at_kink)
-    return [
-        None if parent._row is ops.CONSTANT else derivative for parent, derivative in zip(parents, every, strict=True)
-    ]
-
-
-def record(row: Primitive, operands: tuple[Any, ...], *, untaken: bool = False) -> Value:
+def record(row: Primitive, operands: Sequence[Any], *, untaken: bool = False) -> Value:
     """The node that `row` makes of Values and numbers; of numbers alone, a constant.
 
     Raises TypeError for an operand that is no number and DomainError where the operation has no value; in an
     `untaken` branch of a condition it need not have one.
     """
-    made = _constant if untaken else constant
-    parents = tuple([operand if isinstance(operand, Value) else made(operand) for operand in operands])
-    data = tuple([parent.data for parent in parents])
+    parents = tuple([x if isinstance(x, Value) else _constant(row, x, untaken=untaken) for x in operands])
+    data = [parent.data for parent in parents]
     out = row.forward(*data) if untaken else evaluate(row, data, parents)
-    if all([parent._row is ops.CONSTANT for parent in parents]) and has_value(row, out, data):
-        return _constant(out)
-    node: Value = Value.__new__(Value)
-    node.data = out
-    node.grad = 0.0
-    node.label = ""
-    node._row = row
-    node._right = node._d_right = None
-    if row.all_partials is not None:
-        node._left = parents
-    elif len(parents) == 2:
-        node._left, node._right = parents
-    else:
-        (node._left,) = parents
-    node.set_derivatives(partials(row, out, data, parents))
-    return node
+    if all([parent.is_constant for parent in parents]) and has_value(row, out, data):
+        return constant(out)
+    derivatives = partials(row, out, data, parents)
+    if row.many or len(parents) > 2:
+        return make_node(row, out, parents, None, tuple(derivatives), None)
+    if len(parents) == 1:
+        return make_node(row, out, parents[0], None, derivatives[0], None)
+    return make_node(row, out, parents[0], parents[1], derivatives[0], derivatives[1])
 
 
-def _binary(row: Primitive, left: Any, right: Any) -> Value:
-    """As `record`, but NotImplemented for an operand that is no number, so that Python may ask it in turn."""
-    for operand in (left, right):
-        if not isinstance(operand, Value | numbers.Real | Decimal) and getattr(operand, "shape", None) != ():
-            return NotImplemented  # type: ignore[no-any-return]
-    return record(row, (left, right))
+def _constant(row: Primitive, number: Any, *, untaken: bool) -> Value:
+    """A number that an operation brings along. Raises TypeError and ValueError as `Value` does."""
+    if untaken and isinstance(number, float):
+        return constant(number)
+    try:
+        return constant(as_float(number))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{row.name}: {error}") from None
 
 
-def clone(loss: Value) -> dict[Value, Value]:
-    """A copy of the graph under `loss`, as a mapping from each node to its copy, with all gradients 0."""
-    copies: dict[Value, Value] = {}
+def record_many(row: Primitive, operands: tuple[Any, ...]) -> Value:
+    """As `record`, for a row of many operands, faster where all are Values and none a constant."""
+    try:
+        data = [operand._plain for operand in operands]
+        out = row.forward(*data)
+    except (AttributeError, TypeError):
+        return record(row, operands)
+    if not (operands and out - out == 0.0):  # not finite
+        return record(row, operands)
+    return make_node(row, out, operands, None, row.derivatives(out, tuple(data)), None)
+
+
+def _apply(row: Primitive, x: Value) -> Value:
+    """As `record`, for a row that gives value and derivative at once."""
+    if type(x) is Value:
+        out, derivative = row.at(x.data)  # type: ignore[misc]
+        if out - out == 0.0:  # finite
+            return make_node(row, out, x, None, derivative, None)
+    return record(row, (x,))
+
+
+_REFLECTED = {"+": "__radd__", "-": "__rsub__", "*": "__rmul__", "/": "__rtruediv__", "**": "__rpow__"}
+
+
+def _operate(row: Primitive, left: Any, right: Any) -> Value:
+    """An operator with a Value on one side at least, and whatever a person wrote on the other.
+
+    An object on the right that knows what to do with a Value, such as an array, does it. Raises TypeError and
+    ValueError, with the operation and both operands, for what is no real number.
+    """
+    if isinstance(left, Value) and isinstance(right, Value):
+        return record(row, (left, right))
+    on_right = isinstance(left, Value)
+    foreign = right if on_right else left
+    try:
+        number = as_float(foreign)
+    except (TypeError, ValueError) as error:
+        if on_right and type(foreign).__module__ != "builtins":
+            result = _ask(foreign, _REFLECTED[row.name], left)
+            if result is not NotImplemented:
+                return result  # type: ignore[no-any-return]
+        raise type(error)(f"{shown(left)} {row.name} {shown(right)}: {error}") from None
+    return _with_number_right(row, left, number) if on_right else _with_number_left(row, number, right)
+
+
+def _with_number_right(row: Primitive, value: Value, number: float) -> Value:
+    x = value.data
+    out = row.forward(x, number)
+    if type(value) is not Value or out - out != 0.0:  # a constant, or not finite: the long way tells
+        return record(row, (value, number))
+    return make_node(row, out, value, constant(number), row.partials[0](out, x, number), None)  # type: ignore[index]
+
+
+def _with_number_left(row: Primitive, number: float, value: Value) -> Value:
+    x = value.data
+    out = row.forward(number, x)
+    if type(value) is not Value or out - out != 0.0:
+        return record(row, (number, value))
+    return make_node(row, out, constant(number), value, None, row.partials[1](out, number, x))  # type: ignore[index]
+
+
+def _ask(foreign: Any, method: str, value: Value) -> Any:
+    try:
+        return getattr(foreign, method, lambda _: NotImplemented)(value)
+    except TypeError:
+        return NotImplemented
+
+
+def _comparable(symbol: str, value: Value, other: Any) -> float:
+    """What the data of `value` is compared with: a number, or the elements of an array."""
+    if isinstance(other, Value):
+        return other.data
+    if getattr(other, "shape", ()):
+        return other  # type: ignore[no-any-return]
+    try:
+        return as_float(other)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{shown(value)} {symbol} {shown(other)}: {error}") from None
+
+
+def _refuse_update(operator: str, leaf: Value, other: Any) -> None:
+    """A leaf with a gradient is a parameter, and `p -= lr * p.grad` would only give its name to a new node."""
+    if leaf._left is None and leaf.grad and not isinstance(other, Value):
+        raise TypeError(
+            f"`{operator} {other!r}` would leave the leaf {leaf!r} as it is and give its name to a new node. To "
+            f"change the leaf write `.data {operator} …`, or gradient_descent_step(parameters, lr) from nn."
+        )
+
+
+def _refuse_too_deep() -> None:
+    """Say it where pickle, which recurses from node to node, is about to fail."""
+    import pickle
+
+    try:
+        pickle.dumps(_DEEP)
+    except RecursionError:
+        raise RecursionError(
+            "The graph is too deep for pickle, which recurses from node to node. Save its leaves' data and build it "
+            "again, raise sys.setrecursionlimit, or copy it with copy.deepcopy, which has no limit."
+        ) from None
+
+
+def _nested(levels: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+_DEEP = _nested(25)
+
+
+def clone(loss: Value, known: Mapping[Value, Value] | None = None) -> dict[Value, Value]:
+    """A copy of the graph under `loss`, as a mapping from each node to its copy, with all gradients 0.
+
+    The nodes that are `known` keep the copy that they have.
+    """
+    copies = dict(known or {})
     for node in nodes(loss):
-        copy: Value = Value.__new__(Value)
-        copy.data, copy.grad, copy.label, copy._row = node.data, 0.0, node.label, node._row
-        copy._d_left, copy._d_right = node._d_left, node._d_right
-        if node._left.__class__ is tuple:
-            copy._left = tuple([copies[parent] for parent in node._left])
-        else:
-            copy._left = None if node._left is None else copies[node._left]
-        copy._right = None if node._right is None else copies[node._right]
-        copies[node] = copy
+        if node not in copies:
+            copy: Value = _new(type(node))
+            for name in _STATE:
+                setattr(copy, name, getattr(node, name))
+            if node._left.__class__ is tuple:
+                copy._left = tuple([copies[parent] for parent in node._left])
+            elif node._left is not None:
+                copy._left = copies[node._left]
+                copy._right = None if node._right is None else copies[node._right]
+            copy.grad = 0.0
+            copy._mark = None
+            copies[node] = copy
     return copies
 
 
@@ -411,7 +503,7 @@ def label_all(variables: Mapping[str, object]) -> None:
     Where two variables hold one Value the first name wins; names that begin with `_` are passed over. Raises
     TypeError for what is no mapping.
     """
-    if not isinstance(variables, Mapping):
+    if not hasattr(variables, "items"):
         raise TypeError(f"label_all reads the names of variables: label_all(locals()), not {variables!r:.60}.")
     for name, value in list(variables.items()):
         if isinstance(value, Value) and not value.label and not name.startswith("_"):

@@ -158,10 +158,10 @@ class Backprop:
         for one in made:
             if one.after != one.after:
                 self.back()
-                raise FloatingPointError(not_finite(self.loss, node, one))
+                raise FloatingPointError(not_finite(self.loss, node, grad, one))
             if math.isinf(one.amount) and not self._warned:
                 self._warned = True
-                warnings.warn(not_finite(self.loss, node, one), RuntimeWarning, stacklevel=2)
+                warnings.warn(not_finite(self.loss, node, grad, one), RuntimeWarning, stacklevel=2)
         return Step(self.position, node, grad, made, self.words, tuple(self.words.received(node)))
 
     def next(self) -> Steps:

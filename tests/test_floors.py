@@ -11,6 +11,8 @@ FLOORS = {
     "engine.ops": 0,
     "engine.graph": 0,
     "engine.backprop": 1,
+    "engine.forward": 1,  # the forward pass of a recorded graph, as backprop is its backward pass
+    "engine.methods": 1,
     "engine.value": 2,
     "engine.functions": 3,
     "engine.formula": 4,
@@ -20,6 +22,7 @@ FLOORS = {
     "engine.printed": 5,
     "engine.walk": 5,
     "engine.sampling": 5,
+    "engine.gradcheck": 5,
     "engine.compare": 6,
     "engine.debugger": 7,
     "engine.cli": 8,
@@ -29,6 +32,7 @@ FLOORS = {
     "nn": 9,
 }
 EXCEPTIONS = {
+    ("engine.methods", "engine.value"),  # types alone: what its methods return
     ("engine.walk", "engine.debugger"),  # lazy, behind walk.interact()
     ("engine.__main__", "engine.cli"),  # the same command by another door
     ("nn", "nn.optim"),  # the public face of the package

@@ -1,0 +1,188 @@
+"""The forward pass over floats: what a row gives, what a recorded graph gives, and where it no longer does."""
+
+from __future__ import annotations
+
+import math
+
+from engine.graph import forward_order, names, recorded_derivatives, shorten
+
+TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from engine.graph import N, Node
+    from engine.ops import Primitive
+
+
+class DomainError(ValueError):
+    """An operation was asked for a number that it does not have, such as log(−1) or 1/0.
+
+    `node` is the node of the graph, where there is one already.
+    """
+
+    def __init__(self, message: str, node: Any = None) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+def as_float(data: Any) -> float:
+    """`data` as the float that a node holds. Raises TypeError for what is no real number, ValueError for nan."""
+    if data.__class__ is float:
+        number = data
+    elif data.__class__ is int or _is_real(data):
+        try:
+            number = float(data)
+        except OverflowError:
+            raise ValueError(f"{shorten(str(data))} is too large for a float (limit 1.8e308).") from None
+    else:
+        raise TypeError(f"A Value holds one real number, not {shown(data)}.{_remedy(data)}")
+    if number != number:
+        raise ValueError("A Value must be a number, and nan is none. Find where it arose and mend it there.")
+    return number
+
+
+def _is_real(data: Any) -> bool:
+    import numbers  # not needed for a float or an int, and so not at the start
+    from decimal import Decimal
+
+    if getattr(data, "shape", None) == ():  # a NumPy scalar or 0-d array
+        return getattr(getattr(data, "dtype", None), "kind", "f") in "fiub"
+    return isinstance(data, numbers.Real | Decimal)
+
+
+def shown(data: Any) -> str:
+    """The type of an object and the object, in a few words."""
+    return f"{type(data).__name__} {shorten(repr(data))}" if data is not None else "None"
+
+
+def _remedy(data: Any) -> str:
+    if isinstance(data, str | bytes | bytearray):
+        return " Turn the text into a number first, with float(…)."
+    if isinstance(data, complex) or getattr(getattr(data, "dtype", None), "kind", "") == "c":
+        return " Take its real part, or its abs()."
+    if data is None:
+        return " Has a function been used that returns nothing?"
+    if callable(data):
+        return " Call it first, with (…)."
+    if hasattr(type(data), "__iter__"):
+        return " Work on its numbers one by one: [f(x) for x in …]."
+    return " Give its number: an int, float, Fraction, Decimal or NumPy scalar."
+
+
+def evaluate(row: Primitive, operands: Sequence[float], parents: Sequence[Node] = (), label: str = "") -> float:
+    """The value of `row` at `operands`. Raises DomainError where it has none, naming `label` and the parents."""
+    out = row.forward(*operands)
+    if not has_value(row, out, operands):
+        raise DomainError(_domain_message(row, operands, parents, label))
+    return out
+
+
+def has_value(row: Primitive, out: float, operands: Sequence[float]) -> bool:
+    """Whether `out` is the row's value at `operands`; it may be infinite by overflow."""
+    return math.isfinite(out) or (out == out and (row.inside is None or row.inside(*operands)))
+
+
+def partials(
+    row: Primitive, out: float, operands: Sequence[float], parents: Sequence[Node], *, textbook: bool = False
+) -> list[float | None]:
+    """The partials at `operands`; None for a constant, and for what a condition does not take.
+
+    In the `textbook` form where that holds, which is away from a kink.
+    """
+    every = row.derivatives(out, tuple(operands), textbook=textbook and not row.at_kink(operands))
+    return [None if parent.is_constant else derivative for parent, derivative in zip(parents, every, strict=True)]
+
+
+def evaluated(root: N, leaves: Mapping[N, float]) -> tuple[dict[N, float], dict[N, list[float | None]]]:
+    """The values and local derivatives of the computed nodes under `root`, where its leaves have other values.
+
+    Raises DomainError, with its node, where a node that `root` needs has no value; the branch that a condition
+    does not take is not needed.
+    """
+    values = dict(leaves)
+    derivatives: dict[N, list[float | None]] = {}
+    undefined: list[N] = []
+    for node in forward_order(root):
+        operands = [values[parent] if parent in values else as_float(parent.data) for parent in node.parents]
+        values[node] = out = node._row.forward(*operands)
+        derivatives[node] = partials(node._row, out, operands, node.parents)
+        if not has_value(node._row, out, operands):
+            undefined.append(node)
+    if undefined:
+        used = needed(root, derivatives)
+        for node in undefined:
+            if node in used:
+                operands = [values.get(parent, parent.data) for parent in node.parents]
+                raise DomainError(_domain_message(node._row, operands, node.parents, node.label), node)
+    return values, derivatives
+
+
+def needed(root: N, derivatives: Mapping[N, Sequence[float | None]]) -> set[N]:
+    """The nodes that the value of `root` rests on."""
+    found = {root}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        parents: Iterable[N] = node.parents
+        if node._row.selects:
+            taken = [p for p, d in zip(node.parents, derivatives[node], strict=True) if d is not None]
+            parents = (*node.parents[:2], *taken)
+        for parent in parents:
+            if parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return found
+
+
+def outdated(root: N, *, derivatives: bool = True) -> dict[N, float]:
+    """Every node under `root` whose data no longer follows from its parents, with the value that would.
+
+    With `derivatives` also those whose local derivatives don't, such as 0·y after y was edited.
+    """
+    found = {}
+    for node in forward_order(root):
+        row, operands = node._row, [as_float(parent.data) for parent in node.parents]
+        out = row.forward(*operands)
+        if not _same(out, node.data) or (
+            derivatives and not all(map(_same, partials(row, out, operands, node.parents), recorded_derivatives(node)))
+        ):
+            found[node] = out
+    return found
+
+
+def _same(x: float | None, y: float | None) -> bool:
+    return x == y or (x != x and y != y)
+
+
+def refuse_outdated(root: N, what: str, *, derivatives: bool = True) -> None:
+    """Raise ValueError, naming nodes, where data was edited after the forward pass; `what` to do after a refresh."""
+    found = outdated(root, derivatives=derivatives)
+    if not found:
+        return
+    named = names(root)
+    told = []
+    for node, out in list(found.items())[:3]:
+        now = "would have other derivatives" if _same(out, node.data) else f"would be {out:.6g}"
+        told.append(f"{shorten(named[node])} is {node.data:.6g} and {now}")
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    raise ValueError(
+        f"Data was edited after the forward pass. From the data of its parents {'; '.join(told)}{more}. "
+        f"Call {shorten(named[root])}.refresh(), which computes everything anew from the leaves, then {what}."
+    )
+
+
+def _domain_message(row: Primitive, operands: Sequence[float], parents: Sequence[Node], label: str) -> str:
+    shown = [f"{operand:.6g}" for operand in operands[:6]] + ["…"] * (len(operands) > 6)
+    call = f" {row.name} ".join(shown) if row.name in {"+", "-", "*", "/", "**"} else f"{row.name}({', '.join(shown)})"
+    where = " and ".join(
+        f"{shorten(parent.label)} = {operand:.6g}"
+        for parent, operand in zip(parents[:6], operands, strict=False)
+        if parent.label
+    )
+    return (
+        (f"{shorten(label)}: " if label else "")
+        + f"{call} has no value"
+        + (f" (with {where})" if where else "")
+        + (f": {row.requirement}." if row.requirement else ".")
+    )

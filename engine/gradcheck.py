@@ -1,0 +1,288 @@
+"""`gradcheck`: the gradients of a graph against numeric derivatives, which never ask the table for a partial."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from engine.backprop import gradients
+from engine.explain import number
+from engine.forward import needed, refuse_outdated, shown
+from engine.graph import backward_order, forward_order, leaves, names, recorded_derivatives, shorten
+from engine.ops import Primitive
+from engine.value import Value, clone
+
+STEP = 1e-100  # of the complex step: its error goes with the square
+ANALYTIC = 1e-9  # relative tolerance of the complex step, which has nearly all digits
+NUMERIC = 1e-6  # relative tolerance of Ridders' method
+WORST = 1e-4  # relative error at which a numeric derivative says nothing any more
+ROUNDING = 1e-12  # of the sum of the absolute values of all terms
+
+Verdict = Literal["right", "wrong", "left out"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A derivative by the engine and by numbers alone, which may differ by `tolerance`.
+
+    `name` is that of a leaf for ∂loss/∂leaf, and `∂node/∂operand` for a local derivative. Where no number can be had,
+    as at a kink, `numeric` is nan and `reason` says why.
+    """
+
+    name: str
+    engine: float
+    numeric: float
+    tolerance: float
+    reason: str = ""
+
+    @property
+    def error(self) -> float:
+        """Engine minus numeric."""
+        return self.engine - self.numeric
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the two agree."""
+        if self.reason:
+            return "left out"
+        return "right" if abs(self.error) <= self.tolerance else "wrong"
+
+
+class Gradcheck(Mapping[str, Checked]):
+    """What `gradcheck` found: a row for each leaf, and one for each local derivative that is wrong.
+
+    It is true in a test, as in `assert gradcheck(loss)`, if nothing is wrong.
+    """
+
+    def __init__(self, rows: Iterable[Checked]) -> None:
+        self._rows = {row.name: row for row in rows}
+
+    def __getitem__(self, name: str) -> Checked:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no derivative is wrong, and at least one was checked."""
+        verdicts = {row.verdict for row in self._rows.values()}
+        return "wrong" not in verdicts and "right" in verdicts
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def raise_if_wrong(self) -> None:
+        """Raise AssertionError with the table unless all is well."""
+        if not self.ok:
+            raise AssertionError(f"the gradient is not what the numbers say\n{self}")
+
+    def __str__(self) -> str:
+        table: list[tuple[str, ...]] = [("gradient", "engine", "numeric", "error", "tolerance", "")]
+        for row in self._rows.values():
+            error = [number(row.error, 3), f"± {number(row.tolerance, 2)}"] if not row.reason else ["", ""]
+            numeric = "" if row.reason else number(row.numeric, 12)
+            verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
+            table.append((shorten(row.name), number(row.engine, 12), numeric, *error, verdict))
+        wide = [max(len(cells[column]) for cells in table) for column in range(5)]
+        lines = [
+            "  ".join([f"{cells[0]:<{wide[0]}}", *(f"{cells[i]:>{wide[i]}}" for i in range(1, 5)), cells[5]])
+            for cells in table
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    __repr__ = __str__
+
+
+def gradcheck(
+    loss_or_function: Value | Callable[..., Value], *arguments: Any, wrt: Iterable[Value] | None = None
+) -> Gradcheck:
+    """Check the gradient of a loss by every leaf under it (or those of `wrt`), and every local derivative.
+
+    `gradcheck(loss)` takes a graph; `gradcheck(function, 0.5, [1.0, 2.0])` calls the function on Values made of the
+    numbers, lists too. The numeric derivative is the complex step, f′(x) ≈ Im f(x + ih)/h (Squire and Trapp 1998),
+    where every operation on the way is known on complex numbers, else Ridders' extrapolated differences (Ridders
+    1982). At a kink, and where such differences would cross one, there is no derivative to compare with: that is
+    left out, and said. Nothing in the graph is changed.
+
+    Raises TypeError for what is no Value or function of Values, and ValueError where data was edited after the
+    forward pass.
+    """
+    if isinstance(loss_or_function, Value):
+        loss = loss_or_function
+        if arguments:
+            raise TypeError("gradcheck(loss) takes no numbers; they are for gradcheck(function, *numbers).")
+    else:
+        loss = _called(loss_or_function, arguments)
+    refuse_outdated(loss, "check it", derivatives=False)
+    graph = _Graph(loss)
+    chosen = list(graph.leaves if wrt is None else wrt)
+    for leaf in chosen:
+        if leaf not in graph.leaves:
+            raise ValueError(f"{shown(leaf)} is no leaf under {graph.names[loss]}, so it has no gradient to check.")
+    return Gradcheck([*(graph.by_leaf(leaf) for leaf in chosen), *graph.wrong_locals()])
+
+
+def _called(function: Callable[..., Value], arguments: Sequence[Any]) -> Value:
+    if not callable(function):
+        raise TypeError(f"gradcheck takes a Value or a function of Values, not {shown(function)}.")
+    try:
+        parameters = [parameter.name for parameter in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        parameters = []
+    named = [*parameters, *(f"x{place}" for place in range(len(parameters), len(arguments)))]
+    loss = function(*(_leaf(argument, name) for name, argument in zip(named, arguments, strict=False)))
+    if not isinstance(loss, Value):
+        raise TypeError(f"The function must return a Value, not {shown(loss)}. Has the graph been lost on the way?")
+    return loss
+
+
+def _leaf(argument: Any, name: str) -> Any:
+    if isinstance(argument, list | tuple):
+        return [_leaf(part, f"{name}[{place}]") for place, part in enumerate(argument)]
+    return argument if isinstance(argument, Value) else Value(argument, name)
+
+
+class _Graph:
+    """A loss, ready to be evaluated at other points. The nodes are only read."""
+
+    def __init__(self, loss: Value) -> None:
+        self.loss = loss
+        self.names = names(loss)
+        everything = forward_order(loss)
+        used = needed(loss, {node: recorded_derivatives(node) for node in everything})
+        self.forward = [node for node in everything if node in used]
+        self.leaves = [leaf for leaf in leaves(self.forward) if not leaf.is_constant] or [loss]
+        self.analytic = all(node._row.on_complex for node in self.forward)
+        self.gradient = self._swept(lambda derivative: derivative)
+        self.terms = self._swept(abs)
+
+    def _swept(self, change: Callable[[float], float]) -> dict[Value, float]:
+        """∂loss/∂node for every node, by the chain rule over the recorded derivatives, each changed."""
+        copies = clone(self.loss)
+        for copy in copies.values():
+            if copy.op:
+                copy.set_derivatives([None if d is None else change(d) for d in recorded_derivatives(copy)])
+        gradients(copies[self.loss], backward_order(copies[self.loss]))
+        return {node: copy.grad for node, copy in copies.items()}
+
+    def by_leaf(self, leaf: Value) -> Checked:
+        engine = self.gradient[leaf]
+        moved = {leaf}
+        for node in self.forward:
+            if not moved.isdisjoint(node.parents):
+                moved.add(node)
+        affected = [node for node in self.forward if node in moved]
+        check = partial(Checked, self.names[leaf], engine)
+        for node in affected:
+            deciding = node.parents[:2] if node._row.selects else node.parents
+            if not moved.isdisjoint(deciding) and node._row.at_kink([parent.data for parent in node.parents]):
+                return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands at its kink")
+        if self.loss not in moved:
+            return check(0.0, 0.0)
+        rounding = ROUNDING * self.terms[leaf]
+        if self.analytic:
+            numeric = self._along(affected, leaf, complex(leaf.data, STEP), "on_complex").imag / STEP
+            if math.isfinite(numeric):
+                return check(numeric, max(ANALYTIC * abs(numeric), rounding))
+        return _by_differences(check, leaf.data, lambda x: self._at(affected, leaf, x), 1e3 * rounding)
+
+    def _along(self, affected: Sequence[Value], leaf: Value, number: Any, form: str) -> Any:
+        """The loss with another number in place of the leaf's."""
+        values = self._values(affected, leaf, number, form)
+        return values[self.loss]
+
+    def _values(self, affected: Sequence[Value], leaf: Value, number: Any, form: str) -> dict[Value, Any]:
+        values: dict[Value, Any] = {leaf: number}
+        for node in affected:
+            operands = [values.get(parent, type(number)(parent.data)) for parent in node.parents]
+            values[node] = _computed(getattr(node._row, form), operands)
+        return values
+
+    def _at(self, affected: Sequence[Value], leaf: Value, x: float) -> tuple[float, object]:
+        """The loss at another x, and on which side of each kink that is."""
+        values = self._values(affected, leaf, x, "forward")
+        sides = [node._row.sides([values.get(p, p.data) for p in node.parents]) for node in affected]
+        return values[self.loss], sides
+
+    def wrong_locals(self) -> list[Checked]:
+        """The local derivatives that are not those of the operation at the operands' data."""
+        wrong = []
+        for node in self.forward:
+            operands = [parent.data for parent in node.parents]
+            if node._row.at_kink(operands):
+                continue
+            for place, (parent, recorded) in enumerate(zip(node.parents, recorded_derivatives(node), strict=True)):
+                if not parent.is_constant:
+                    name = f"∂{self.names[node]}/∂{self.names[parent]}"
+                    checked = _local(partial(Checked, name, recorded or 0.0), node._row, operands, place)
+                    if checked.verdict == "wrong":
+                        wrong.append(checked)
+        return wrong
+
+
+def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[float], place: int) -> Checked:
+    """A partial of a row against its numeric derivative by the operand at `place`."""
+
+    def at(x: Any, form: Callable[..., Any]) -> Any:
+        return _computed(form, [x if i == place else type(x)(other) for i, other in enumerate(operands)])
+
+    if row.on_complex is not None:
+        numeric = at(complex(operands[place], STEP), row.on_complex).imag / STEP
+        if math.isfinite(numeric):
+            return check(numeric, ANALYTIC * abs(numeric))
+    others = list(operands)
+
+    def moved(x: float) -> tuple[float, object]:
+        others[place] = x
+        return at(x, row.forward), row.sides(others)
+
+    return _by_differences(check, operands[place], moved, 0.0)
+
+
+def _computed(form: Callable[..., Any], operands: Sequence[Any]) -> Any:
+    """What a row gives, or nan where it gives nothing."""
+    try:
+        return form(*operands)
+    except (ArithmeticError, ValueError):
+        return type(operands[0])(math.nan)
+
+
+def _by_differences(
+    check: Callable[..., Checked], x: float, at: Callable[[float], tuple[float, object]], rounding: float
+) -> Checked:
+    """Ridders' method: central differences at ever smaller steps, extrapolated to a step of 0.
+
+    `at` gives the function and something that tells one smooth piece from the next; the largest step stays on the
+    piece where x lies. C. J. F. Ridders, Advances in Engineering Software 4 (1982) 75.
+    """
+    _, here = at(x)
+    step = 0.1 * max(abs(x), 0.1)
+    while not all(math.isfinite(out) and side == here for out, side in (at(x - step), at(x + step))):
+        step /= 2.0
+        if step < 1e-7 * max(abs(x), 1e-3):
+            return check(math.nan, 0.0, "a kink, or the end of the domain, is too near for differences")
+    shrink = 1.4
+    best, error = math.nan, math.inf
+    row: list[float] = []
+    for _ in range(12):
+        extrapolated = [(at(x + step)[0] - at(x - step)[0]) / (2.0 * step)]
+        factor = shrink * shrink
+        for previous in row:
+            extrapolated.append((extrapolated[-1] * factor - previous) / (factor - 1.0))
+            factor *= shrink * shrink
+            estimate = max(abs(extrapolated[-1] - extrapolated[-2]), abs(extrapolated[-1] - previous))
+            if estimate < error:
+                best, error = extrapolated[-1], estimate
+        row = extrapolated
+        step /= shrink
+    if not error <= max(WORST * abs(best), rounding):
+        return check(math.nan, 0.0, f"differences have too few digits here: {best:.3g} ± {error:.1g}")
+    return check(best, max(NUMERIC * abs(best), 4.0 * error, rounding))
