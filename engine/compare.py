@@ -18,7 +18,7 @@ from engine import ops
 from engine.backprop import backward, sweep
 from engine.explain import Words, derivation, local_derivation, number, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
-from engine.forward import DomainError, as_float, evaluated
+from engine.forward import DomainError, as_float, evaluated, refuse_outdated
 from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names, shorten
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
@@ -62,7 +62,8 @@ def compare(
     With `convention="negative_gradient"` gradients are expected as δ = −∂L/∂z.
 
     An answer that cannot be read is a row with the verdict "invalid". Raises TypeError for a loss that is no
-    Value or answers that are no mapping, ValueError for options without meaning or no answers at all.
+    Value or answers that are no mapping, ValueError for options without meaning, no answers at all, or data that
+    was edited after the forward pass.
     """
     if not isinstance(loss, Value):
         raise TypeError(f"compare needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
@@ -130,6 +131,7 @@ def judge(
     unconnected: Collection[str] = (),
 ) -> Report:
     """`compare` for answers that know where they stand; `unconnected` are names that the loss does not depend on."""
+    refuse_outdated(loss, "compare")
     comparison = _Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
     rows = {answer.name: comparison.row(answer) for answer in answers}
     comparison.locate(rows)

@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from engine.explain import Words
-from engine.forward import has_value
+from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.value import Value
 
@@ -60,6 +60,7 @@ class Drawing:
         self._words = Words(loss)
         self._order, self._position = order or [], position
         self._every = nodes(loss)
+        self._outdated = outdated(loss)
         self.source: str = self._written()
 
     @property
@@ -98,10 +99,15 @@ class Drawing:
         formula = words.own_formula(node)[0] if node.op else ""
         formula = formula if len(formula) <= 40 else f"{node.op} of {len(node.parents)}"
         name = words.names[node]
+        data = f"data {words.number(node.data)}" if self._has_value(node) else "no value, not taken"
+        if node in self._outdated:  # edited since: not shown as if it were true
+            out = self._outdated[node]
+            data += f", now {words.number(out)}" if out != node.data else ", other derivatives now"
         return [
             *([mark.upper()] if mark else []),
+            *(["OUTDATED"] if node in self._outdated else []),
             f"{name} = {formula}" if formula else name,
-            f"data {words.number(node.data)}" if self._has_value(node) else "no value, not taken",
+            data,
             f"grad {words.number(node.grad)}",
         ]
 
@@ -124,6 +130,8 @@ class Drawing:
         for node in self._every:
             kind, mark = self._kind(node), self._marks.get(node)
             style, width = MARK_STYLE[mark] if mark else ("solid", "1.5" if kind == "loss" else "1")
+            if node in self._outdated:
+                style, width = "dotted", "2"
             rounded = "rounded," if kind == "operation" else ""
             small = {"width": "0.3", "height": "0.25", "margin": "0.04"} if kind == "constant" else {}
             dot.node(
@@ -187,7 +195,7 @@ class Drawing:
         description = ElementTree.Element(f"{{{_SVG}}}desc", {"id": "description"})
         description.text = _xml_text(
             f"From {leaves} leaves on the left, {computed} operations lead to {loss} = {words.number(self._loss.data)} "
-            "on the right. Each node shows its data and its gradient." + self._place_in_walk()
+            "on the right. Each node shows its data and its gradient." + self._place_in_walk() + self._edited()
         )
         root.set("role", "img")
         root.set("aria-labelledby", "title description")
@@ -203,6 +211,11 @@ class Drawing:
             elif element is not title:
                 element.text = title.text
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+    def _edited(self) -> str:
+        if not self._outdated:
+            return ""
+        return f" {outdated_message(self._loss, self._outdated, 'draw it')}"
 
     def _place_in_walk(self) -> str:
         if self._position is None:

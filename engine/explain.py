@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from engine.backprop import Contribution
+from engine.forward import now
 from engine.graph import (
     backward_order,
     consumers,
@@ -233,6 +234,9 @@ class Words:
         if not node.op:
             return f"{self.names[node]} = {self.number(node.data)}"
         symbolic, numeric, result = self.formula(node), self.formula(node, numeric=True), self.number(node.data)
+        out = now(node, derivatives=False)
+        if out is not None:
+            return f"{self.names[node]} = {symbolic} was {result}, outdated: now {self.number(out)}"
         middle = "" if numeric in (symbolic, result) or "…" in numeric else f" = {numeric}"
         return f"{self.names[node]} = {symbolic}{middle} = {result}"
 

@@ -25,10 +25,18 @@ LONGEST_FORMULA = 10_000  # characters
 DEEPEST_FORMULA = 100  # levels of nesting, a sum or product of many terms counting as one
 MOST_LINES = 200_000
 
+_OWN_WRITING = {"neg", "identity", "constant", "dot", "softmax"}  # not called by name in a formula
 FUNCTIONS: dict[str, ops.Primitive] = {
-    name: ops.TABLE[name]
-    for name in "abs exp log log10 sqrt sin cos tan tanh sigmoid relu step sign maximum minimum total".split()
-} | {"ln": ops.LOG, "σ": ops.SIGMOID, "max": ops.MAXIMUM, "min": ops.MINIMUM}
+    name: row for name, row in ops.TABLE.items() if name.isidentifier() and name not in _OWN_WRITING
+} | {
+    "ln": ops.LOG,
+    "σ": ops.SIGMOID,
+    "max": ops.MAXIMUM,
+    "min": ops.MINIMUM,
+    "arcsin": ops.ASIN,
+    "arccos": ops.ACOS,
+    "arctan": ops.ATAN,
+}
 CONSTANTS = {"e": math.e, "pi": math.pi, "π": math.pi}
 
 _OPERATORS: dict[type, ops.Primitive] = {
@@ -362,11 +370,12 @@ class Formula:
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             self._fail("Functions take plain arguments here.", self._at(node), f"Write {name}(x).")
         row = FUNCTIONS[name]
-        needed = 2 if row in (ops.MAXIMUM, ops.MINIMUM) else 1
-        several = needed == 2 or row is ops.TOTAL
-        if len(node.args) < needed or (len(node.args) > needed and not several):
-            plural = "argument" if needed == 1 else "arguments"
-            count = f"at least {needed}" if several else f"{needed}"
+        most = 1 if row.many else len(row.partials)  # type: ignore[arg-type]
+        fewest = most - len(row.defaults)
+        several = row.many or row in (ops.MAXIMUM, ops.MINIMUM)
+        if len(node.args) < fewest or (len(node.args) > most and not several):
+            plural = "argument" if most == 1 else "arguments"
+            count = f"at least {fewest}" if several else f"{fewest}" if fewest == most else f"{fewest} or {most}"
             self._fail(f"{name} takes {count} {plural}, not {len(node.args)}.", self._at(node))
         for argument in node.args:
             self._check(argument, depth + 1)
@@ -430,7 +439,8 @@ class _Evaluation:
             operands = [self.of(argument) for argument in node.args]
             if row in (ops.MAXIMUM, ops.MINIMUM):
                 return reduce(lambda x, y: self._applied(row, (x, y), node), operands)
-            return self._applied(row, tuple(operands), node)
+            left_out = row.defaults if not row.many and len(operands) < len(row.partials) else ()  # type: ignore[arg-type]
+            return self._applied(row, (*operands, *left_out), node)
         if isinstance(node, ast.IfExp):
             return self._conditional(node)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):

@@ -140,15 +140,21 @@ def outdated(root: N, *, derivatives: bool = True) -> dict[N, float]:
 
     With `derivatives` also those whose local derivatives don't, such as 0·y after y was edited.
     """
-    found = {}
-    for node in forward_order(root):
-        row, operands = node._row, [as_float(parent.data) for parent in node.parents]
-        out = row.forward(*operands)
-        if not _same(out, node.data) or (
-            derivatives and not all(map(_same, partials(row, out, operands, node.parents), recorded_derivatives(node)))
-        ):
-            found[node] = out
-    return found
+    found = {node: now(node, derivatives=derivatives) for node in forward_order(root)}
+    return {node: out for node, out in found.items() if out is not None}
+
+
+def now(node: Node, *, derivatives: bool = True) -> float | None:
+    """What the parents of a computed node give now, if its data (or a local derivative) differs; else None."""
+    row, operands = node._row, [parent.data for parent in node.parents]
+    out: float = row.forward(*operands)
+    if not _same(out, node.data):
+        return out
+    if derivatives:
+        anew = partials(row, out, operands, node.parents)
+        if not all([_same(x, y) for x, y in zip(anew, recorded_derivatives(node), strict=True)]):
+            return out
+    return None
 
 
 def _same(x: float | None, y: float | None) -> bool:
@@ -158,17 +164,21 @@ def _same(x: float | None, y: float | None) -> bool:
 def refuse_outdated(root: N, what: str, *, derivatives: bool = True) -> None:
     """Raise ValueError, naming nodes, where data was edited after the forward pass; `what` to do after a refresh."""
     found = outdated(root, derivatives=derivatives)
-    if not found:
-        return
+    if found:
+        raise ValueError(outdated_message(root, found, what))
+
+
+def outdated_message(root: N, found: Mapping[N, float], what: str) -> str:
+    """Which nodes no longer follow from their parents, and what to do."""
     named = names(root)
     told = []
     for node, out in list(found.items())[:3]:
-        now = "would have other derivatives" if _same(out, node.data) else f"would be {out:.6g}"
-        told.append(f"{shorten(named[node])} is {node.data:.6g} and {now}")
-    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
-    raise ValueError(
-        f"Data was edited after the forward pass. From the data of its parents {'; '.join(told)}{more}. "
-        f"Call {shorten(named[root])}.refresh(), which computes everything anew from the leaves, then {what}."
+        anew = "its derivatives would differ" if _same(out, node.data) else f"they give {out:.6g} now"
+        told.append(f"{shorten(named[node])} was computed as {node.data:.6g} from its operands, and {anew}")
+    more = f"; and {len(found) - 3} nodes more" if len(found) > 3 else ""
+    return (
+        f"Data was edited after the forward pass: {'; '.join(told)}{more}. Call refresh() on "
+        f"{shorten(named[root])}, which computes everything anew from the leaves, then {what}."
     )
 
 

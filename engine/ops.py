@@ -13,7 +13,7 @@ from operator import mul
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeAlias
 
     Rule: TypeAlias = Callable[..., Any]
@@ -31,8 +31,9 @@ class Primitive:
     know where the stable ones look different. `inside` tells whether the operands are in the domain, and
     `requirement` says it in words. `kinks` gives the signed distances to the places where the derivative jumps. A row
     that `selects` uses, of all its operands, the two that it compares and the one that it takes, and passes a
-    gradient to the latter alone. `on_complex` is the same function of complex numbers, taken piece by piece where it
-    has kinks, and None where the standard library does not know it.
+    gradient to the latter alone. `defaults` are the last operands where a person leaves them out. `on_complex` is the
+    same function of complex numbers, taken piece by piece where it has kinks, and None where the standard library
+    does not know it.
 
     `at` is for speed alone: value and derivative at a float in one call, with the same bits as `forward` and
     `partials`, or not finite where those are to be asked.
@@ -40,6 +41,7 @@ class Primitive:
 
     __slots__ = (
         "at",
+        "defaults",
         "forward",
         "inside",
         "kinks",
@@ -67,6 +69,7 @@ class Primitive:
         requirement: str = "",
         kinks: Callable[..., tuple[float, ...]] | None = None,
         selects: bool = False,
+        defaults: tuple[float, ...] = (),
         on_complex: Callable[..., complex] | None = None,
         at: Callable[[float], tuple[float, float]] | None = None,
     ) -> None:
@@ -81,6 +84,7 @@ class Primitive:
         self.requirement = requirement
         self.kinks = kinks
         self.selects = selects
+        self.defaults = defaults
         self.on_complex = on_complex
         self.at = at
 
@@ -189,27 +193,31 @@ def _logaddexp(x: float, y: float) -> float:
     return _maximum(x, y) + math.log1p(math.exp(-abs(x - y)))
 
 
-def _total(*xs: float) -> float:
+def _sum(xs: Iterable[float]) -> float:
     """Σ xs, rounded once: the same in any order, and on any version of Python."""
+    xs = list(xs)
     try:
         return math.fsum(xs)
-    except (OverflowError, ValueError):  # on the way, or ∞ − ∞
-        return sum(xs, 0.0)
+    except OverflowError:  # perhaps on the way only
+        return math.fsum([x * 2.0**-64 for x in xs]) * 2.0**64
+    except ValueError:  # ∞ − ∞
+        return math.nan
+
+
+def _total(*xs: float) -> float:
+    return _sum(xs)
 
 
 def _mean(*xs: float) -> float:
     if not xs:
         return math.nan
-    total = _total(*xs)
-    return total / len(xs) if math.isfinite(total) else _total(*[x / len(xs) for x in xs])
+    total = _sum(xs)
+    return total / len(xs) if math.isfinite(total) else _sum([x / len(xs) for x in xs])
 
 
 def weighted_sum(ws: Sequence[float], xs: Sequence[float], bias: float) -> float:
     """Σ w·x + bias of floats."""
-    try:
-        return math.fsum(map(mul, ws, xs)) + bias
-    except (OverflowError, ValueError):
-        return sum(map(mul, ws, xs), bias)
+    return _sum(map(mul, ws, xs)) + bias
 
 
 def _halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
@@ -595,6 +603,7 @@ LEAKY_RELU: Primitive = Primitive(
     "leaky_relu",
     lambda x, slope: x if x > 0.0 else slope * x,
     (lambda out, x, slope: _if_positive(x, 1.0, slope), lambda out, x, slope: 0.0 - RELU(-x)),
+    defaults=(0.01,),
     kinks=lambda x, slope: (x,),
     on_complex=lambda x, slope: x if x.real > 0.0 else slope * x,
 )
@@ -602,6 +611,7 @@ ELU: Primitive = Primitive(
     "elu",
     lambda x, alpha: x if x > 0.0 else alpha * math.expm1(x),
     (lambda out, x, alpha: _if_positive(x, 1.0, alpha * EXP(x)), lambda out, x, alpha: _if_positive(x, 0.0, EXPM1(x))),
+    defaults=(1.0,),
     kinks=lambda x, alpha: (x,),
     on_complex=lambda x, alpha: x if x.real > 0.0 else alpha * complex(math.expm1(x.real), cmath.exp(x).imag),
 )
@@ -665,7 +675,7 @@ CLAMP: Primitive = Primitive(
     lambda x, low, high: _minimum(_maximum(x, low), high),
     (
         # PyTorch's convention: at a bound the gradient is still that of x.
-        lambda out, x, low, high: _if_positive(low - x, 0.0, _if_positive(x - high, 0.0, 1.0)),
+        lambda out, x, low, high: CONDITIONALS["<"](x, low, 0.0, CONDITIONALS[">"](x, high, 0.0, 1.0)),
         lambda out, x, low, high: STEP(low - x),
         lambda out, x, low, high: STEP(x - high),
     ),

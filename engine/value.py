@@ -435,7 +435,7 @@ def _comparable(symbol: str, value: Value, other: Any) -> float:
     """What the data of `value` is compared with: a number, or the elements of an array."""
     if isinstance(other, Value):
         return other.data
-    if getattr(other, "shape", ()):
+    if getattr(other, "shape", ()) and hasattr(other, "__array__"):
         return other  # type: ignore[no-any-return]
     try:
         return as_float(other)

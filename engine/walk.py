@@ -12,6 +12,7 @@ from functools import cached_property
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
 from engine.explain import Words, factor, line_in_words, step_in_words
+from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
 from engine.value import Value
 
@@ -109,13 +110,15 @@ def _factors(path: Path, words: Words) -> str:
 class Backprop:
     """A walk through the backward pass of `loss`: `step`, `next`, `back`, `goto`, `run_to`, `run`, `why`.
 
-    All gradients under the loss start at 0, the loss's at 1; a warning says so if a gradient was not 0.
+    All gradients under the loss start at 0, the loss's at 1; a warning says so if a gradient was not 0. Raises
+    ValueError, naming nodes, where data was edited after the forward pass: `loss.refresh()` mends it.
     `len(walk)` is the number of steps, `walk.position` how many are done.
     """
 
     def __init__(self, loss: Value, *, digits: int = 6) -> None:
         if not isinstance(loss, Value):
             raise TypeError(f"Backprop walks from a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+        refuse_outdated(loss, "walk")
         under = nodes(loss)
         used = [node for node in under if node.grad != 0.0]
         if used:
@@ -146,11 +149,15 @@ class Backprop:
     def step(self) -> Step | None:
         """Apply the chain rule at the next node, to all its parents; None at the end.
 
-        Raises FloatingPointError, with nothing changed, where a gradient would be nan.
+        Raises, with nothing changed, FloatingPointError where a gradient would be nan, and ValueError where the
+        node's data no longer follows from its parents.
         """
         if self.position == len(self.order):
             return None
         node = self.order[self.position]
+        out = now(node)
+        if out is not None:
+            raise ValueError(outdated_message(self.loss, {node: out}, "begin a new walk"))
         grad, before = node.grad, [(parent, parent.grad) for parent in dict.fromkeys(node.parents)]
         made = contributions(node)
         self._undo.append(before)

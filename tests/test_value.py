@@ -1,10 +1,16 @@
 """The record, and the one chain rule over it."""
 
+import array
+import collections
 import copy
+import datetime
 import gc
 import math
+import pathlib
+import pickle
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,8 +20,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
-from engine import DomainError, Value, build, dot, label_all, log, maximum, sqrt, tanh, total
+from engine import (
+    Backprop,
+    DomainError,
+    Value,
+    build,
+    compare,
+    dot,
+    draw,
+    grad,
+    label_all,
+    log,
+    logsumexp,
+    maximum,
+    mean,
+    ops,
+    softmax,
+    sqrt,
+    tanh,
+    total,
+)
 from engine.graph import nodes
+from engine.value import record
+from tests.reference import ROWS, arity
 from tests.strategies import graphs
 
 
@@ -89,14 +116,97 @@ def test_constants_are_visible_leaves_without_a_gradient():
 
 def test_functions_and_methods_are_the_same_node():
     x = Value(0.7)
-    for name in "exp log log10 sqrt sin cos tan tanh sigmoid relu step".split():
-        by_method, by_function = getattr(x, name)(), getattr(engine, name)(x)
-        assert by_method.data == by_function.data
-        assert by_method.local_derivatives == by_function.local_derivatives
-        assert by_method.op == name
+    written_otherwise = {"neg", "identity", "dot", "total", "mean", "logsumexp", "softmax"}
+    for row in ROWS:
+        if row.name.isidentifier() and row.name not in written_otherwise:
+            point = (1.2, 0.4, 0.9)[: arity(row)] if row is not ops.ATANH else (0.3,)
+            point = point if row.inside is None or row.inside(*point) else (0.3,)
+            others = [Value(number) for number in point[1:]]
+            by_method = getattr(Value(point[0]), row.name)(*others)
+            by_function = getattr(engine, row.name)(Value(point[0]), *others)
+            for node in (by_method, by_function):
+                assert (node.op, node.data) == (row.name, row(*point))
+                assert node.local_derivatives == row.derivatives(node.data, point)
     assert maximum(x, 0.2).data == x.maximum(0.2).data == 0.7
     assert tanh(0.5).data == math.tanh(0.5)
     assert total([]).data == 0.0
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.defaults], ids=lambda row: row.name)
+def test_operands_left_out_are_those_of_the_row(row):
+    x = Value(-0.5)
+    for node in (getattr(engine, row.name)(x), getattr(x, row.name)(), build(f"L = {row.name}(x)", x=-0.5)["L"]):
+        assert tuple(parent.data for parent in node.parents[1:]) == row.defaults
+
+
+def same_record(node, row, operands):
+    """Whether a node holds what its row gives, to the last bit."""
+    assert node.op == row.name
+    assert (node.data, node.local_derivatives) == (row(*operands), row.derivatives(row(*operands), operands))
+
+
+FLOATS = st.floats(-1e100, 1e100)
+
+
+@given(FLOATS, FLOATS)
+def test_derivatives_inlined_for_speed_are_those_of_the_row(x, y):
+    a, b = Value(x), Value(y)
+    same_record(a + b, ops.ADD, (x, y))
+    same_record(a - b, ops.SUBTRACT, (x, y))
+    same_record(a * b, ops.MULTIPLY, (x, y))
+    same_record(-a, ops.NEGATE, (x,))
+    if y:
+        same_record(a / b, ops.DIVIDE, (x, y))
+
+
+@given(st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=6), st.none() | FLOATS)
+def test_nodes_of_many_operands_are_those_of_the_row(pairs, bias):
+    ws, xs = zip(*pairs, strict=True)
+    values = [Value(w) for w in ws], [Value(x) for x in xs], *([] if bias is None else [Value(bias)])
+    same_record(dot(*values), ops.DOT, (*ws, *xs) if bias is None else (*ws, *xs, bias))
+    for function, row in [(total, ops.TOTAL), (mean, ops.MEAN), (logsumexp, ops.LOGSUMEXP)]:
+        same_record(function(values[0]), row, ws)
+    same_record(softmax(values[0])[0], ops.SOFTMAX, ws)
+
+
+@given(FLOATS, FLOATS)
+def test_a_number_beside_a_value_makes_the_node_of_two_values_but_for_its_gradient(x, y):
+    for row, operator in [
+        (ops.ADD, "+"),
+        (ops.MULTIPLY, "*"),
+        (ops.SUBTRACT, "-"),
+        (ops.DIVIDE, "/"),
+        (ops.POWER, "**"),
+    ]:
+        value = {"x": Value(x), "y": Value(y)}
+        try:
+            both = record(row, (Value(x), Value(y)))
+        except DomainError:
+            for names in ({**value, "x": x}, {**value, "y": y}):
+                with pytest.raises(DomainError):
+                    eval(f"x {operator} y", names)
+            continue
+        right, left = eval(f"x {operator} y", {**value, "y": y}), eval(f"x {operator} y", {**value, "x": x})
+        assert right.data == left.data == both.data
+        assert right.local_derivatives == (both.local_derivatives[0], 0.0)
+        assert left.local_derivatives == pytest.approx((0.0, both.local_derivatives[1]), nan_ok=True)
+
+
+def test_sums_are_rounded_once():
+    big, one = Value(1e16), Value(1.0)
+    assert total([big, one, -big]).data == 1.0
+    assert dot([big, one, big], [one, one, Value(-1.0)]).data == 1.0
+    assert total([Value(1e308), Value(1e308), Value(-1e308)]).data == 1e308
+
+
+def test_an_expression_of_constants_is_a_constant():
+    two = dot([1.0], [2.0])
+    assert two.is_constant
+    for made in (two + two, two * 3.0, two**2, -two, two.exp(), two / 4, 1 - two, total([two, 1.0]), two.relu()):
+        assert made.is_constant
+        assert made.op == ""
+    made.backward()
+    assert made.grad == 0.0
 
 
 @given(graphs(), st.floats(-3, 3))
@@ -169,14 +279,169 @@ def test_overflow_is_infinite_as_in_ieee_754():
     assert Value(1000.0).exp().data == math.inf
 
 
-@pytest.mark.parametrize("wrong", ["3", 1j, [1.0], None, object(), np.array("a"), b"3", int])
-def test_what_is_no_real_number_is_refused(wrong):
-    with pytest.raises(TypeError, match="A Value holds"):
+HOSTILE = [
+    0, 3, True, -2.5, 1e308, math.inf, -math.inf, math.nan, 10**400, 1j, "3", "", b"3", bytearray(b"3"), None, [1.0],
+    (1.0,), {}, {1.0}, frozenset(), range(3), slice(1), ..., NotImplemented, object(), int, len, math, lambda: 0,
+    (letter for letter in "a"), memoryview(b"a"), ValueError("a"), Fraction(1, 3), Decimal("0.5"), Decimal("nan"),
+    datetime.date(2020, 1, 1), datetime.timedelta(1), array.array("d", [1.0]), collections.deque([1.0]),
+    collections.Counter("a"), pathlib.PurePath("a"), np.float64(2.0), np.float32(0.1), np.int8(3), np.bool_(True),
+    np.array(2.0), np.complex128(1j), np.str_("a"), np.datetime64("2020"),
+]  # fmt: skip
+OPERATORS = ["+", "-", "*", "/", "**", "//", "%", "@", "&", "|", "^", "<<", ">>", "<", "<=", ">", ">="]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("other", HOSTILE, ids=lambda other: f"{type(other).__name__} {other!r:.20}")
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_every_type_on_either_side_gives_a_value_or_says_why_not(operator, other, side):
+    formats_text = operator == "%" and isinstance(other, str | bytes | bytearray)
+    if side == "left" and (formats_text or (operator == "@" and isinstance(other, np.ndarray))):
+        return  # not ours to say
+    expression = f"value {operator} other" if side == "right" else f"other {operator} value"
+    try:
+        result = eval(expression, {"value": Value(2.0, "v"), "other": other})
+    except (TypeError, ValueError) as error:
+        mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+        said = str(error)
+        assert operator in said or mirrored.get(operator, operator) in said
+        assert "Value(2.0, label='v')" in said or "has no value (with v = 2)" in said
+        assert len(said.split(". ")) > 1 or ":" in said  # and what to do
+    else:
+        assert isinstance(result, bool | np.bool_ if operator in "<=>=" else Value)
+        assert not isinstance(result, Value) or math.isfinite(result.data) or abs(other) >= 1e308
+
+
+def test_operators_without_a_derivative_say_what_to_do_instead():
+    x = Value(2.0)
+    for expression in ("~x", "divmod(x, 2)", "divmod(2, x)"):
+        with pytest.raises(TypeError, match=r"There is no `.*` for Value.*: .*\."):
+            eval(expression, {"x": x})
+
+
+@pytest.mark.parametrize(
+    "wrong", ["3", 1j, [1.0], None, object(), np.array("a"), b"3", int, np.array([1.0]), np.array(1j)]
+)
+def test_what_is_no_real_number_is_refused_at_construction_and_as_an_operand(wrong):
+    with pytest.raises(TypeError, match=r"A Value holds one real number, not .*\. \w.*[.?]$"):
         Value(wrong)
-    with pytest.raises(TypeError):
-        Value(1.0) + wrong
-    with pytest.raises(TypeError):
-        Value(1.0).maximum(wrong)
+    for function in (lambda x: Value(1.0).maximum(x), tanh, lambda x: total([x]), lambda x: dot([x], [1.0])):
+        with pytest.raises(TypeError, match=r"\w+: A Value holds one real number"):
+            function(wrong)
+
+
+def test_numbers_of_every_kind_are_converted():
+    for number in (
+        True,
+        3,
+        Fraction(1, 4),
+        Decimal("0.25"),
+        np.float32(0.5),
+        np.int64(2),
+        np.array(7.0),
+        np.bool_(True),
+    ):
+        value = Value(number)
+        assert type(value.data) is float
+        assert value.data == float(number)
+
+
+def test_arrays_of_values_work_with_numpy():
+    a, b = Value(2.0), Value(3.0)
+    array = np.array([a, b])
+    for result, expected in [
+        (array + 1.0, [3.0, 4.0]), (1.0 + array, [3.0, 4.0]), (array * array, [4.0, 9.0]), (array**2, [4.0, 9.0]),
+        (a * np.array([1.0, 2.0]), [2.0, 4.0]), (np.array([1.0, 2.0]) * a, [2.0, 4.0]), (array / b, [2 / 3, 1.0]),
+        (array - a, [0.0, 1.0]), (a - array, [0.0, -1.0]), (np.sqrt(array), [2**0.5, 3**0.5]),
+        (np.exp(array), [math.exp(2.0), math.exp(3.0)]), (np.tanh(array), [math.tanh(2.0), math.tanh(3.0)]),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]) @ array, [8.0, 18.0]),
+    ]:  # fmt: skip
+        assert all(isinstance(value, Value) for value in result)
+        assert [value.data for value in result] == expected
+    inner = array @ array
+    inner.backward()
+    assert (inner.data, a.grad, b.grad) == (13.0, 4.0, 6.0)
+    assert np.exp(a).data == math.exp(2.0)
+    assert list(array < 2.5) == [True, False]
+    assert list(a < array) == [False, True]
+
+
+def test_values_compare_by_their_data_and_are_equal_to_themselves_alone():
+    a, b = Value(2.0), Value(2.0)
+    assert a <= b <= 2.0 < Value(3.0) > 2
+    assert not a < b
+    assert not a > 2.0
+    assert min(Value(3.0), a) is a
+    assert sorted([Value(3.0), a, Value(1.0)])[1] is a
+    assert a != b
+    assert len({a, b, a}) == 2
+
+
+def test_an_update_that_would_change_nothing_is_refused():
+    weight, bias = Value(1.0, "w"), Value(2.0)
+    (weight * 3.0).backward()
+    for change in ("weight -= 0.1 * weight.grad", "weight += 1"):
+        with pytest.raises(TypeError, match=r"leave the leaf .*label='w'.* as it is.*gradient_descent_step"):
+            exec(change, {"weight": weight})
+    assert (weight.data, weight.grad) == (1.0, 3.0)
+    total_so_far = Value(0.0)
+    total_so_far += weight  # ordinary
+    total_so_far += 1.0
+    total_so_far -= weight
+    bias += 1.0  # no backward pass has reached it
+    assert (total_so_far.data, bias.data, bias.op) == (1.0, 3.0, "+")
+
+
+def test_backward_uses_its_record_where_data_was_edited_since():
+    a, b = Value(2.0), Value(3.0)
+    loss = a * b
+    a.data, b.data = 50.0, 70.0
+    loss.backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
+
+
+def edited_graph():
+    graph = build("p = a*b\nc = p + a\nL = tanh(c)", a=0.2, b=0.3)
+    graph["b"].data = 0.7
+    return graph
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda graph: Backprop(graph.loss),
+        lambda graph: compare(graph.loss, {"a": "1"}),
+        lambda graph: grad(graph.loss, [graph["a"]]),
+        lambda graph: engine.gradcheck(graph.loss),
+    ],
+    ids=["the walk", "the comparison", "grad", "gradcheck"],
+)
+def test_a_graph_edited_since_is_refused_by_name_until_it_is_refreshed(read):
+    graph = edited_graph()
+    with pytest.raises(ValueError, match=r"edited.*p was computed as 0\.06 .* give 0\.14 now.*refresh\(\) on L"):
+        read(graph)
+    graph.loss.refresh()
+    read(graph)
+
+
+def test_a_picture_marks_what_is_outdated():
+    drawing = draw(edited_graph().loss)
+    assert "OUTDATED" in drawing.source
+    assert "data 0.06, now 0.14" in drawing.source
+    assert drawing.source.count("OUTDATED") == 1
+    graph = build("L = a*b", a=0.0, b=0.3)
+    graph["b"].data = 2.0  # L is 0 all the same, and ∂L/∂a is not
+    assert "data 0, other derivatives now" in draw(graph.loss).source
+
+
+def test_a_walk_stops_where_data_is_edited_under_way():
+    graph = edited_graph()
+    graph.loss.refresh()
+    walk = Backprop(graph.loss).goto(1)
+    graph["a"].data = 5.0
+    before = [node.grad for node in graph.values()]
+    with pytest.raises(ValueError, match=r"c was computed as .*begin a new walk"):
+        walk.step()
+    assert (walk.position, [node.grad for node in graph.values()]) == (1, before)
 
 
 def test_nan_and_numbers_too_large_are_refused():
@@ -192,8 +457,9 @@ def test_a_value_is_no_truth_value_and_no_float():
     x = Value(1.0, label="x")
     with pytest.raises(TypeError, match="lose the graph"):
         bool(x)
-    with pytest.raises(TypeError, match=r"write `x\.item\(\)`"):
-        float(x)
+    for convert in (float, int, complex, round, math.exp, math.floor, math.ceil, math.trunc):
+        with pytest.raises(TypeError, match=r"graph would be lost.*x\.exp\(\).*`x\.item\(\)`"):
+            convert(x)
     assert x.item() == 1.0
     assert f"{x:.3f}" == "1.000"
 
@@ -245,12 +511,12 @@ def test_the_node_where_nan_first_arose_is_named_also_with_several_paths():
 
 def test_refresh_follows_a_condition_to_its_other_branch():
     graph = build("L = log(x) if x > 0 else x*x", x=-1.0)
-    for x, value, grad in [(2.0, math.log(2.0), 0.5), (-3.0, 9.0, -6.0), (4.0, math.log(4.0), 0.25)]:
+    for x, value, slope in [(2.0, math.log(2.0), 0.5), (-3.0, 9.0, -6.0), (4.0, math.log(4.0), 0.25)]:
         graph["x"].data = x
         graph.loss.refresh()
         graph.loss.zero_grad()
         graph.loss.backward()
-        assert (graph.loss.data, graph["x"].grad) == (value, grad)
+        assert (graph.loss.data, graph["x"].grad) == (value, slope)
     graph["x"].data = math.nan
     with pytest.raises(ValueError, match="nan is none"):
         graph.loss.refresh()
@@ -284,11 +550,89 @@ def test_a_graph_is_freed_by_reference_counting_alone():
         gc.enable()
 
 
-def test_a_copy_keeps_its_sharing():
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_a_copy_keeps_sharing_constants_and_gradients(copied):
     a = Value(2.0, label="a")
-    twin, loss = copy.deepcopy([a, a * a + a])
+    inner = a * a
+    loss = inner + 3.0 * a + dot([a, a], [inner, a])
     loss.backward()
-    assert (twin.grad, a.grad) == (5.0, 0.0)
+    twin, inner_twin, loss_twin = copied([a, inner, loss])
+    assert (twin.grad, loss_twin.data, twin.label) == (a.grad, loss.data, "a")
+    loss_twin.zero_grad()
+    loss_twin.backward()
+    assert (twin.grad, inner_twin.grad) == (a.grad, inner.grad)
+    twin.data = 3.0
+    loss_twin.refresh()
+    assert (a.data, loss.data, loss_twin.data) == (2.0, 22.0, 54.0)
+    assert [parent.is_constant for parent in loss_twin.parents[0].parents[1].parents] == [True, False]
+
+
+@given(graphs())
+def test_pickling_changes_nothing(graph):
+    loss, leaves = graph
+    twin, *twins = pickle.loads(pickle.dumps([loss, *leaves]))
+    assert leaf_gradients(twin, twins) == leaf_gradients(loss, leaves)
+    assert [node.data for node in nodes(twin)] == [node.data for node in nodes(loss)]
+
+
+def chain(length):
+    x = y = Value(1.0, label="x")
+    for _ in range(length):
+        y = y * x
+    return x, y
+
+
+def test_a_graph_too_deep_for_pickle_says_so_and_deepcopy_has_no_limit():
+    x, y = chain(20_000)
+    with pytest.raises(RecursionError, match=r"too deep for pickle.*copy\.deepcopy"):
+        pickle.dumps(y)
+    twin, end = copy.deepcopy([x, y])
+    end.backward()
+    assert (twin.grad, x.grad) == (20_001.0, 0.0)
+
+
+def test_separate_graphs_in_separate_threads():
+    def train(seed):
+        w = Value(seed, "w")
+        for _ in range(300):
+            loss = (w * 2.0 - 3.0).tanh() ** 2 + w * w
+            w.grad = 0.0
+            loss.backward()
+            w.data -= 0.01 * w.grad
+        return w.data
+
+    alone = [train(0.1 * seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(train, [0.1 * seed for seed in range(8)])) == alone
+
+
+def test_threads_may_share_leaves():
+    """Each has a graph of its own over the same parameters; only additions to one gradient could be lost."""
+    shared = [Value(0.1 * i) for i in range(20)]
+
+    def gradient(_):
+        loss = dot(shared, shared)
+        loss.backward()
+        return loss.grad
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(gradient, range(200))) == {1.0}
+    assert all(leaf.grad > 0.0 for leaf in shared[1:])
+
+
+def test_an_interrupted_backward_pass_leaves_the_leaves_as_they_were():
+    class Interrupting(float):
+        def __mul__(self, other):
+            raise KeyboardInterrupt
+
+        __rmul__ = __mul__
+
+    x, y = Value(2.0), Value(3.0)
+    loss = (x * y) * x
+    loss._left._d_left = Interrupting(1.0)
+    with pytest.raises(KeyboardInterrupt):
+        loss.backward()
+    assert (x.grad, y.grad) == (0.0, 0.0)
 
 
 def test_operations_between_values_warn_of_nothing():
