@@ -181,10 +181,14 @@ class _Graph:
                 moved.add(node)
         affected = [node for node in self.forward if node in moved]
         check = partial(Checked, self.names[leaf], engine)
+        if not math.isfinite(engine):
+            return check(math.nan, 0.0, "it is not finite")
         for node in affected:
-            deciding = node.parents[:2] if node._row.selects else node.parents
-            if not moved.isdisjoint(deciding) and node._row.at_kink([parent.data for parent in node.parents]):
-                return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands at its kink")
+            reason = _not_smooth(
+                node._row, [parent.data for parent in node.parents], [p in moved for p in node.parents]
+            )
+            if reason:
+                return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands {reason}")
         if self.loss not in moved:
             return check(0.0, 0.0)
         rounding = ROUNDING * self.terms[leaf]
@@ -217,15 +221,26 @@ class _Graph:
         wrong = []
         for node in self.forward:
             operands = [parent.data for parent in node.parents]
-            if node._row.at_kink(operands):
-                continue
             for place, (parent, recorded) in enumerate(zip(node.parents, recorded_derivatives(node), strict=True)):
-                if not parent.is_constant:
+                moving = [i == place for i in range(len(operands))]
+                if not parent.is_constant and not _not_smooth(node._row, operands, moving):
                     name = f"∂{self.names[node]}/∂{self.names[parent]}"
                     checked = _local(partial(Checked, name, recorded or 0.0), node._row, operands, place)
                     if checked.verdict == "wrong":
                         wrong.append(checked)
         return wrong
+
+
+def _not_smooth(row: Primitive, operands: Sequence[float], moving: Sequence[bool]) -> str:
+    """Where a row has no derivative by the operands that move, or nothing; what a condition takes is smooth."""
+    deciding = moving[:2] if row.selects else moving
+    if any(deciding) and row.at_kink(operands):
+        return "at its kink"
+    for toward in (-math.inf, math.inf):
+        nudged = [math.nextafter(x, toward) if moves else x for x, moves in zip(operands, moving, strict=True)]
+        if row.inside is not None and not row.inside(*nudged):
+            return "at the end of its domain"
+    return ""
 
 
 def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[float], place: int) -> Checked:
@@ -263,12 +278,13 @@ def _by_differences(
     `at` gives the function and something that tells one smooth piece from the next; the largest step stays on the
     piece where x lies. C. J. F. Ridders, Advances in Engineering Software 4 (1982) 75.
     """
-    _, here = at(x)
+    there, here = at(x)
     step = 0.1 * max(abs(x), 0.1)
     while not all(math.isfinite(out) and side == here for out, side in (at(x - step), at(x + step))):
         step /= 2.0
         if step < 1e-7 * max(abs(x), 1e-3):
             return check(math.nan, 0.0, "a kink, or the end of the domain, is too near for differences")
+    noise = 1e-15 * abs(there) / step  # what rounding alone makes of a difference
     shrink = 1.4
     best, error = math.nan, math.inf
     row: list[float] = []
@@ -283,6 +299,8 @@ def _by_differences(
                 best, error = extrapolated[-1], estimate
         row = extrapolated
         step /= shrink
-    if not error <= max(WORST * abs(best), rounding):
-        return check(math.nan, 0.0, f"differences have too few digits here: {best:.3g} ± {error:.1g}")
-    return check(best, max(NUMERIC * abs(best), 4.0 * error, rounding))
+    uncertain = max(4.0 * error, rounding, noise)
+    engine = check(0.0, 0.0).engine
+    if not uncertain <= WORST * max(abs(best), abs(engine)) and (engine or abs(best) > uncertain):
+        return check(math.nan, 0.0, f"differences have too few digits here: {best:.3g} ± {uncertain:.1g}")
+    return check(best, max(NUMERIC * abs(best), uncertain))

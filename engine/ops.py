@@ -298,6 +298,11 @@ def _share(x: Any, y: Any) -> Any:
     return CONDITIONALS[">"](x, y, 1.0, CONDITIONALS["=="](x, y, 0.5, 0.0))
 
 
+def _at_the_origin(x: float, y: float) -> tuple[float, ...]:
+    """The kinks of what is smooth but for the origin: along an axis one operand is the distance to it."""
+    return (x,) if y == 0.0 else (y,) if x == 0.0 else ()
+
+
 # Value and derivative at once.
 
 
@@ -692,6 +697,7 @@ HYPOT: Primitive = Primitive(
         lambda out, x, y: _if_zero(out, 0.0, DIVIDE(y, out)),
     ),
     textbook=(lambda out, x, y: DIVIDE(x, out), lambda out, x, y: DIVIDE(y, out)),
+    kinks=_at_the_origin,
     on_complex=lambda x, y: cmath.sqrt(x * x + y * y),
 )
 ATAN2: Primitive = Primitive(
@@ -705,6 +711,7 @@ ATAN2: Primitive = Primitive(
         lambda out, y, x: DIVIDE(x, POWER(x, 2.0) + POWER(y, 2.0)),
         lambda out, y, x: -DIVIDE(y, POWER(x, 2.0) + POWER(y, 2.0)),
     ),
+    kinks=_at_the_origin,
     on_complex=_complex_atan2,
 )
 LOGADDEXP: Primitive = Primitive(

@@ -9,8 +9,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine import Value, build, dot, maximum, minimum, total
+from engine import DomainError, Value, build, dot, maximum, minimum, total
 from engine.formula import Graph
+from engine.ops import POWER
+from engine.value import record
+from tests.reference import ROWS, arity
 
 CASES = Path(__file__).parent / "cases"
 WORKED = sorted((CASES / "worked").glob("*.json"))
@@ -79,3 +82,33 @@ def graphs(draw: st.DrawFn, most: int = 25) -> tuple[Value, list[Value]]:
         nodes.append(made)
     loss = total(nodes[-3:]) if draw(st.booleans()) else nodes[-1]
     return loss, leaves
+
+
+@st.composite
+def programs(draw: st.DrawFn, most: int = 12) -> tuple[Value, list[Value]]:
+    """A random straight-line program over all rows of the table, away from kinks and poles, and its leaves."""
+    number = st.floats(-3.0, 3.0).map(lambda x: round(x, 2) or 0.5)
+    leaves = [Value(x, f"x{i}") for i, x in enumerate(draw(st.lists(number, min_size=1, max_size=4)))]
+    made = list(leaves)
+    for row in draw(st.lists(st.sampled_from(ROWS), min_size=3, max_size=most)):
+        operands = [draw(st.sampled_from(made[-3:]) | st.sampled_from(made) | number) for _ in range(arity(row))]
+        try:
+            node = record(row, operands)
+        except DomainError:
+            continue
+        if not node.is_constant and _is_tame(node):
+            made.append(node)
+    return made[-1] if draw(st.booleans()) else total(made[-4:]), leaves
+
+
+def _is_tame(node: Value) -> bool:
+    """Whether a rounding of the operands is no more than a rounding of the result and its derivatives."""
+    gaps = node._row.kinks(*[parent.data for parent in node.parents]) if node._row.kinks else ()
+    numbers = [node.data, *node.local_derivatives]
+    near_bound = node._row.inside is not None and any(
+        not node._row.inside(*[parent.data + (shift if parent is moved else 0.0) for parent in node.parents])
+        for moved in node.parents
+        for shift in (-0.05, 0.05)
+    )
+    whole = node._row is POWER and node.parents[0].data < 0.0  # a whole exponent has no neighbours
+    return all(abs(x) < 20.0 for x in numbers) and all(abs(gap) > 1e-3 for gap in gaps) and (not near_bound or whole)

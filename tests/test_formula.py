@@ -162,7 +162,7 @@ def test_parameters_are_the_leaves_that_an_update_changes():
         ("x = 1\nz = x^{2}", ["line 2, column 7: `{`", "Group with ( and )"]),
         ("x = 1\nz = sin x", ["did you mean `sin(x)`?"]),
         ("x = 1\nz = sin²(x)", ["did you mean `sin(x)**2`?"]),
-        ("x = 1\nz = logg(x)", ["There is no function `log2`", "`log`"]),
+        ("x = 1\nz = logg(x)", ["There is no function `logg`", "`log`"]),
         ("x = 1\nz = ReLU(x)", ["There is no function `ReLU`", "`relu`"]),
         ("z = √2", ["The root needs parentheses"]),
         ("x = 1\nz = not x", ["one comparison"]),
