@@ -72,27 +72,47 @@ class Value(Methods):
     # as the row of the table has them; numbers and constants go by way of the row.
 
     def __add__(self, other: Any) -> Value:
-        """The sum rule: ∂(x + y)/∂x = 1 and ∂(x + y)/∂y = 1."""
+        """The sum, and the sum rule."""
         if type(other) is Value and (out := self.data + other.data) == out:  # not nan
-            return make_node(ADD, out, self, other, 1.0, 1.0)
+            node = _new(Value)
+            node.data, node._row = out, ADD
+            node._left, node._d_left = self, 1.0  # ∂(x + y)/∂x = 1
+            node._right, node._d_right = other, 1.0  # ∂(x + y)/∂y = 1
+            node.grad, node.label, node._mark = 0.0, "", None
+            return node
         return _operate(ADD, self, other)
 
     def __sub__(self, other: Any) -> Value:
-        """The difference: ∂(x − y)/∂x = 1 and ∂(x − y)/∂y = −1."""
+        """The difference, and the sum rule."""
         if type(other) is Value and (out := self.data - other.data) == out:
-            return make_node(SUBTRACT, out, self, other, 1.0, -1.0)
+            node = _new(Value)
+            node.data, node._row = out, SUBTRACT
+            node._left, node._d_left = self, 1.0  # ∂(x − y)/∂x = 1
+            node._right, node._d_right = other, -1.0  # ∂(x − y)/∂y = −1
+            node.grad, node.label, node._mark = 0.0, "", None
+            return node
         return _operate(SUBTRACT, self, other)
 
     def __mul__(self, other: Any) -> Value:
-        """The product rule: ∂(x·y)/∂x = y and ∂(x·y)/∂y = x."""
+        """The product, and the product rule."""
         if type(other) is Value and (out := self.data * other.data) == out:
-            return make_node(MULTIPLY, out, self, other, other.data, self.data)
+            node = _new(Value)
+            node.data, node._row = out, MULTIPLY
+            node._left, node._d_left = self, other.data  # ∂(x·y)/∂x = y
+            node._right, node._d_right = other, self.data  # ∂(x·y)/∂y = x
+            node.grad, node.label, node._mark = 0.0, "", None
+            return node
         return _operate(MULTIPLY, self, other)
 
     def __truediv__(self, other: Any) -> Value:
-        """The quotient rule: ∂(x/y)/∂x = 1/y and ∂(x/y)/∂y = −(x/y)/y."""
+        """The quotient, and the quotient rule."""
         if type(other) is Value and (y := other.data) and (out := self.data / y) == out:
-            return make_node(DIVIDE, out, self, other, 1.0 / y, -(out / y))
+            node = _new(Value)
+            node.data, node._row = out, DIVIDE
+            node._left, node._d_left = self, 1.0 / y  # ∂(x/y)/∂x = 1/y
+            node._right, node._d_right = other, -(out / y)  # ∂(x/y)/∂y = −(x/y)/y
+            node.grad, node.label, node._mark = 0.0, "", None
+            return node
         return _operate(DIVIDE, self, other)
 
     def __pow__(self, other: Any) -> Value:

@@ -1,6 +1,8 @@
 """A file imports only from floors below its own."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,25 @@ def test_the_engine_starts_without_its_heavy_dependencies():
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
         assert not {name.split(".")[0] for name in names} & {"numpy", "graphviz", "rich"}, path
+
+
+def test_the_engine_starts_without_the_slow_modules_of_the_standard_library():
+    """What `import engine` loads in a Python without its site packages: the core, and little beside."""
+    code = (
+        "import sys; before = set(sys.modules); import engine; "
+        "print(sorted(name for name in set(sys.modules) - before if not name.startswith('engine')))"
+    )
+    loaded = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(loaded.stdout)) <= {
+        "__future__", "_operator", "cmath", "itertools", "math", "operator", "types", "warnings"
+    }  # fmt: skip
+
+
+def test_names_that_load_late_are_the_public_ones_also_where_a_file_has_the_name():
+    code = (
+        "import engine.gradcheck, engine.compare, engine; from engine import *; "
+        "assert callable(compare) and callable(gradcheck) and callable(engine.compare) and engine.draw is draw; "
+        "assert set(engine.__all__) <= set(dir(engine)); engine.nothing"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stderr.endswith("AttributeError: module 'engine' has no attribute 'nothing'\n"), ran.stderr

@@ -8,6 +8,7 @@ import gc
 import math
 import pathlib
 import pickle
+import tracemalloc
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,12 @@ from engine.graph import nodes
 from engine.value import record
 from tests.reference import ROWS, arity
 from tests.strategies import graphs
+
+
+class Watched(Value):
+    """A Value whose end can be seen."""
+
+    __slots__ = ("__weakref__",)
 
 
 def leaf_gradients(loss, leaves):
@@ -522,20 +529,65 @@ def test_refresh_follows_a_condition_to_its_other_branch():
         graph.loss.refresh()
 
 
-def test_a_chain_of_100_000_nodes_builds_and_sweeps_without_recursion():
-    x = Value(1.0, label="x")
-    y = x
-    for _ in range(50_000):
-        y = y * 1.00001 + 0.00001
+def test_a_chain_of_a_million_nodes_builds_sweeps_and_is_freed_without_recursion():
+    x = y = Value(1.0, label="x")
+    for _ in range(500_000):
+        y = y * 1.000001
+        y = y + x
     y.backward()
-    assert x.grad == pytest.approx(1.00001**50_000, rel=1e-9)
-    assert len(nodes(y)) == 200_001
+    assert x.grad == pytest.approx(sum(1.000001**n for n in range(500_001)), rel=1e-9)
+    watched = Watched(1.0)
+    watch = weakref.ref(watched)
+    y = y + watched
+    del watched, y
+    assert watch() is None
+
+
+def test_a_node_takes_no_more_memory_than_it_needs():
+    """At most 140 bytes for a node of two operands, and 225 at the peak of the backward pass."""
+    length = 50_000
+    tracemalloc.start()
+    try:
+        start = tracemalloc.get_traced_memory()[0]
+        x, y = chain(length)
+        forward = tracemalloc.get_traced_memory()[0] - start
+        tracemalloc.reset_peak()
+        y.backward()
+        peak = tracemalloc.get_traced_memory()[1] - start
+        del y
+        left = tracemalloc.get_traced_memory()[0] - start
+    finally:
+        tracemalloc.stop()
+    assert forward / length <= 140
+    assert peak / length <= 225
+    assert left < 10_000
+    assert x.grad == length + 1
+
+
+def test_training_does_not_grow():
+    w, x = Value(0.5), Value(1.5)
+
+    def step():
+        loss = dot([w, w], [x, w]).tanh() + (w * x).exp()
+        w.grad = 0.0
+        loss.backward()
+        w.data -= 0.01 * w.grad
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            step()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            step()
+        assert tracemalloc.get_traced_memory()[0] - before < 1_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_a_graph_is_freed_by_reference_counting_alone():
-    class Watched(Value):
-        __slots__ = ("__weakref__",)
-
     x = Watched(1.0)
     watch = weakref.ref(x)
     gc.disable()

@@ -1,0 +1,151 @@
+"""What is measured: training steps written once, for any scalar engine with `Value`, `.data`, `.grad` and operators."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Step = Callable[[], float]
+"""Does one training step and returns the loss before it."""
+
+
+def moons(count: int = 100) -> tuple[list[tuple[float, float]], list[int]]:
+    """Two half circles that reach into each other, and the class of each point, 1 or −1."""
+    rng = random.Random(1)
+    points, classes = [], []
+    for number in range(count):
+        angle = math.pi * rng.random()
+        x, y = math.cos(angle), math.sin(angle)
+        upper = number % 2 == 0
+        x, y = (x, y) if upper else (1.0 - x, 0.5 - y)
+        points.append((x + rng.gauss(0.0, 0.1), y + rng.gauss(0.0, 0.1)))
+        classes.append(1 if upper else -1)
+    return points, classes
+
+
+def moons_step(value: Callable[[float], Any], dot: Callable[..., Any] | None = None, cleared: Any = 0.0) -> Step:
+    """Micrograd's demo: a 2-16-16-1 net with relu, the hinge loss over 100 points, L2 regularization.
+
+    With `dot` a neuron's weighted sum is one node, else single products and sums. `cleared` is what an engine has
+    for no gradient.
+    """
+    rng = random.Random(1337)
+    sizes = [2, 16, 16, 1]
+    layers = [
+        [([value(rng.uniform(-1.0, 1.0)) for _ in range(n_in)], value(0.0)) for _ in range(n_out)]
+        for n_in, n_out in itertools.pairwise(sizes)
+    ]
+    parameters = [parameter for layer in layers for weights, bias in layer for parameter in (*weights, bias)]
+    points, classes = moons()
+
+    def score(xs: Sequence[Any]) -> Any:
+        for depth, layer in enumerate(layers):
+            if dot is None:
+                zs = [sum((w * x for w, x in zip(weights, xs, strict=True)), bias) for weights, bias in layer]
+            else:
+                zs = [dot(weights, xs, bias) for weights, bias in layer]
+            xs = [z.relu() for z in zs] if depth < len(layers) - 1 else zs
+        return xs[0]
+
+    def step() -> float:
+        scores = [score([value(x) for x in point]) for point in points]
+        losses = [(1.0 + -y * s).relu() for y, s in zip(classes, scores, strict=True)]
+        loss = sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in parameters)
+        for parameter in parameters:
+            parameter.grad = cleared
+        loss.backward()
+        for parameter in parameters:
+            parameter.data -= 0.1 * parameter.grad
+        return float(loss.data)
+
+    return step
+
+
+NAMES = "ada alan barbara claude donald edsger fei grace john katherine leslie margaret niklaus radia tim yann".split()
+
+
+def gpt_step(value: Callable[[float], Any]) -> Step:
+    """A GPT of single scalars on names: one block of 4 heads, 16 wide, with RMS norm and squared relu, and Adam."""
+    rng = random.Random(42)
+    width, heads, longest = 16, 4, 8
+    letters = sorted(set("".join(NAMES)))
+    end = len(letters)
+
+    def matrix(rows: int, columns: int, spread: float = 0.02) -> list[list[Any]]:
+        return [[value(rng.gauss(0.0, spread)) for _ in range(columns)] for _ in range(rows)]
+
+    token_table, position_table, unembed = matrix(end + 1, width), matrix(longest, width), matrix(end + 1, width)
+    query, key, val = (matrix(width, width) for _ in range(3))
+    mix, up, down = matrix(width, width, 0.0), matrix(4 * width, width), matrix(width, 4 * width, 0.0)
+    every = (token_table, position_table, unembed, query, key, val, mix, up, down)
+    parameters = [parameter for table in every for row in table for parameter in row]
+    first, second = [0.0] * len(parameters), [0.0] * len(parameters)
+    steps = 0
+
+    def linear(xs: list[Any], rows: list[list[Any]]) -> list[Any]:
+        return [sum(w * x for w, x in zip(row, xs, strict=True)) for row in rows]
+
+    def softmax(scores: list[Any]) -> list[Any]:
+        largest = max(score.data for score in scores)
+        powers = [(score - largest).exp() for score in scores]
+        total = sum(powers)
+        return [power / total for power in powers]
+
+    def normed(xs: list[Any]) -> list[Any]:
+        scale = (sum(x * x for x in xs) / len(xs) + 1e-5) ** -0.5
+        return [x * scale for x in xs]
+
+    def attended(xs: list[Any], keys: list[list[Any]], values: list[list[Any]]) -> list[Any]:
+        q, size = linear(xs, query), width // heads
+        keys.append(linear(xs, key))
+        values.append(linear(xs, val))
+        out = []
+        for head in range(heads):
+            part = range(head * size, (head + 1) * size)
+            scores = [sum(q[j] * earlier[j] for j in part) / size**0.5 for earlier in keys]
+            weights = softmax(scores)
+            out += [sum(w * earlier[j] for w, earlier in zip(weights, values, strict=True)) for j in part]
+        return linear(out, mix)
+
+    def step() -> float:
+        nonlocal steps
+        name = NAMES[steps % len(NAMES)]
+        tokens = [end, *map(letters.index, name), end][: longest + 1]
+        keys: list[list[Any]] = []
+        values: list[list[Any]] = []
+        losses = []
+        for position, (token, target) in enumerate(itertools.pairwise(tokens)):
+            xs = normed([a + b for a, b in zip(token_table[token], position_table[position], strict=True)])
+            xs = [a + b for a, b in zip(attended(normed(xs), keys, values), xs, strict=True)]
+            hidden = [x.relu() ** 2 for x in linear(normed(xs), up)]
+            xs = [a + b for a, b in zip(linear(hidden, down), xs, strict=True)]
+            losses.append(-softmax(linear(xs, unembed))[target].log())
+        loss = (1.0 / len(losses)) * sum(losses)
+        loss.backward()
+        steps += 1
+        for i, parameter in enumerate(parameters):
+            first[i] = 0.9 * first[i] + 0.1 * parameter.grad
+            second[i] = 0.95 * second[i] + 0.05 * parameter.grad**2
+            average, square = first[i] / (1.0 - 0.9**steps), second[i] / (1.0 - 0.95**steps)
+            parameter.data -= 0.01 * average / (square**0.5 + 1e-8)
+            parameter.grad = 0.0
+        return float(loss.data)
+
+    return step
+
+
+def chain(value: Callable[[float], Any], length: int) -> tuple[Any, Any]:
+    """A leaf, and a chain of single products that long."""
+    x = y = value(1.0000001)
+    for _ in range(length):
+        y = y * x
+    return x, y
+
+
+def wide_sum(value: Callable[[float], Any], count: int) -> tuple[list[Any], Any]:
+    """Leaves, and their sum by single additions."""
+    xs = [value(1.0) for _ in range(count)]
+    return xs, sum(xs[1:], xs[0])
