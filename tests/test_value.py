@@ -575,16 +575,17 @@ def test_training_does_not_grow():
 
     gc.disable()
     tracemalloc.start()
+    growth = []
     try:
-        for _ in range(20):
-            step()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(100):
-            step()
-        assert tracemalloc.get_traced_memory()[0] - before < 1_000
+        for _ in range(4):  # a leak grows every time, what Python keeps for later only once
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(100):
+                step()
+            growth.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
         gc.enable()
+    assert min(growth) < 500
 
 
 def test_a_graph_is_freed_by_reference_counting_alone():
