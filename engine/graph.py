@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import RLock  # as `threading` has it, without the milliseconds of importing that
 from itertools import count
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
@@ -52,9 +53,16 @@ def search(root: N) -> tuple[list[N], list[N], bool]:
     """All computed nodes under `root`, every node before its parents; all leaves; whether a condition is among them.
 
     Depth first and to the right first, without recursion. What is finished bears a mark of this search alone, which
-    is faster and smaller than a set of what was seen.
+    is faster and smaller than a set of what was seen; threads, which may share nodes, search one after the other.
     """
-    mark = object()
+    with _SEARCHING:
+        return _searched(root, object())
+
+
+_SEARCHING = RLock()
+
+
+def _searched(root: N, mark: object) -> tuple[list[N], list[N], bool]:
     order: list[N] = []
     leaves: list[N] = []
     selects = False

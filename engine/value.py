@@ -10,7 +10,7 @@ from engine.ops import ADD, DIVIDE, MULTIPLY, NEGATE, SUBTRACT
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
     from numbers import Real
     from typing import Any, NoReturn, TypeAlias
@@ -73,7 +73,7 @@ class Value(Methods):
 
     def __add__(self, other: Any) -> Value:
         """The sum, and the sum rule."""
-        if type(other) is Value and (out := self.data + other.data) == out:  # not nan
+        if type(other) is Value and (out := self.data + other.data) - out == 0.0:  # finite
             node = _new(Value)
             node.data, node._row = out, ADD
             node._left, node._d_left = self, 1.0  # ∂(x + y)/∂x = 1
@@ -84,7 +84,7 @@ class Value(Methods):
 
     def __sub__(self, other: Any) -> Value:
         """The difference, and the sum rule."""
-        if type(other) is Value and (out := self.data - other.data) == out:
+        if type(other) is Value and (out := self.data - other.data) - out == 0.0:
             node = _new(Value)
             node.data, node._row = out, SUBTRACT
             node._left, node._d_left = self, 1.0  # ∂(x − y)/∂x = 1
@@ -95,7 +95,7 @@ class Value(Methods):
 
     def __mul__(self, other: Any) -> Value:
         """The product, and the product rule."""
-        if type(other) is Value and (out := self.data * other.data) == out:
+        if type(other) is Value and (out := self.data * other.data) - out == 0.0:
             node = _new(Value)
             node.data, node._row = out, MULTIPLY
             node._left, node._d_left = self, other.data  # ∂(x·y)/∂x = y
@@ -106,7 +106,7 @@ class Value(Methods):
 
     def __truediv__(self, other: Any) -> Value:
         """The quotient, and the quotient rule."""
-        if type(other) is Value and (y := other.data) and (out := self.data / y) == out:
+        if type(other) is Value and (y := other.data) != 0.0 and (out := self.data / y) - out == 0.0:
             node = _new(Value)
             node.data, node._row = out, DIVIDE
             node._left, node._d_left = self, 1.0 / y  # ∂(x/y)/∂x = 1/y
@@ -362,7 +362,11 @@ def record(row: Primitive, operands: Sequence[Any], *, untaken: bool = False) ->
     """
     parents = tuple([x if isinstance(x, Value) else _constant(row, x, untaken=untaken) for x in operands])
     data = [parent.data for parent in parents]
-    out = row.forward(*data) if untaken else evaluate(row, data, parents)
+    try:
+        out = row.forward(*data) if untaken else evaluate(row, data, parents)
+    except TypeError:
+        _explain_data(parents)
+        raise
     if all([parent.is_constant for parent in parents]) and has_value(row, out, data):
         return constant(out)
     derivatives = partials(row, out, data, parents)
@@ -371,6 +375,18 @@ def record(row: Primitive, operands: Sequence[Any], *, untaken: bool = False) ->
     if len(parents) == 1:
         return make_node(row, out, parents[0], None, derivatives[0], None)
     return make_node(row, out, parents[0], parents[1], derivatives[0], derivatives[1])
+
+
+def _explain_data(parents: Iterable[Value]) -> None:
+    """Raise TypeError, naming the node, where something else than a number was assigned to its data."""
+    for parent in parents:
+        data: Any = parent.data
+        if isinstance(data, Value):
+            raise TypeError(
+                f"The data of {parent.label or 'a node'} was set to {shown(data)}, and must be a number: "
+                "write `.data = x.item()`, or gradient_descent_step(parameters, lr) from nn for a step."
+            )
+        as_float(data)
 
 
 def _constant(row: Primitive, number: Any, *, untaken: bool) -> Value:
@@ -397,10 +413,12 @@ def record_many(row: Primitive, operands: tuple[Any, ...]) -> Value:
 
 def _apply(row: Primitive, x: Value) -> Value:
     """As `record`, for a row that gives value and derivative at once."""
-    if type(x) is Value:
-        out, derivative = row.at(x.data)  # type: ignore[misc]
-        if out - out == 0.0:  # finite
-            return make_node(row, out, x, None, derivative, None)
+    try:
+        out, derivative = row.at(x._plain)  # type: ignore[misc]
+    except TypeError:  # of a constant, or of what is no number
+        return record(row, (x,))
+    if out - out == 0.0:  # finite
+        return make_node(row, out, x, None, derivative, None)
     return record(row, (x,))
 
 
@@ -465,7 +483,7 @@ def _comparable(symbol: str, value: Value, other: Any) -> float:
 
 def _refuse_update(operator: str, leaf: Value, other: Any) -> None:
     """A leaf with a gradient is a parameter, and `p -= lr * p.grad` would only give its name to a new node."""
-    if leaf._left is None and leaf.grad and not isinstance(other, Value):
+    if leaf._left is None and leaf.grad and not isinstance(other, Value) and not getattr(other, "shape", ()):
         raise TypeError(
             f"`{operator} {other!r}` would leave the leaf {leaf!r} as it is and give its name to a new node. To "
             f"change the leaf write `.data {operator} …`, or gradient_descent_step(parameters, lr) from nn."

@@ -8,6 +8,7 @@ import gc
 import math
 import pathlib
 import pickle
+import sys
 import tracemalloc
 import warnings
 import weakref
@@ -41,7 +42,7 @@ from engine import (
     tanh,
     total,
 )
-from engine.graph import nodes
+from engine.graph import computed_nodes, nodes
 from engine.value import record
 from tests.reference import ROWS, arity
 from tests.strategies import graphs
@@ -659,18 +660,28 @@ def test_separate_graphs_in_separate_threads():
         assert list(pool.map(train, [0.1 * seed for seed in range(8)])) == alone
 
 
-def test_threads_may_share_leaves():
-    """Each has a graph of its own over the same parameters; only additions to one gradient could be lost."""
-    shared = [Value(0.1 * i) for i in range(20)]
+def test_threads_may_read_one_graph():
+    """Searches of one graph must not disturb each other."""
+    x, y = chain(2_000)
+    expected = computed_nodes(y)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(found == expected for found in pool.map(lambda _: computed_nodes(y), range(60)))
+    finally:
+        sys.setswitchinterval(interval)
+    y.backward()
+    assert x.grad == 2_001.0
 
-    def gradient(_):
-        loss = dot(shared, shared)
-        loss.backward()
-        return loss.grad
 
-    with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(gradient, range(200))) == {1.0}
-    assert all(leaf.grad > 0.0 for leaf in shared[1:])
+def test_a_value_put_where_a_number_belongs_is_refused_at_its_first_use():
+    """`w.data = w - lr*w.grad`, with a Value where its data should be."""
+    w, x = Value(1.0, "w"), Value(2.0, "x")
+    w.data = w - 0.1
+    for use in (lambda: w * x, lambda: x + w, lambda: w - x, lambda: x / w, lambda: dot([w], [x]), lambda: w.tanh()):
+        with pytest.raises(TypeError, match=r"data of w was set to Value .*must be a number: .*gradient_descent_step"):
+            use()
 
 
 def test_an_interrupted_backward_pass_leaves_the_leaves_as_they_were():
