@@ -13,7 +13,7 @@ from operator import mul
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
     Rule: TypeAlias = Callable[..., Any]
@@ -193,9 +193,8 @@ def _logaddexp(x: float, y: float) -> float:
     return _maximum(x, y) + math.log1p(math.exp(-abs(x - y)))
 
 
-def _sum(xs: Iterable[float]) -> float:
+def _sum(xs: Sequence[float]) -> float:
     """Σ xs, rounded once: the same in any order, and on any version of Python."""
-    xs = list(xs)
     try:
         return math.fsum(xs)
     except OverflowError:  # perhaps on the way only
@@ -217,7 +216,10 @@ def _mean(*xs: float) -> float:
 
 def weighted_sum(ws: Sequence[float], xs: Sequence[float], bias: float) -> float:
     """Σ w·x + bias of floats."""
-    return _sum(map(mul, ws, xs)) + bias
+    try:
+        return math.fsum(map(mul, ws, xs)) + bias
+    except (OverflowError, ValueError):
+        return _sum([*map(mul, ws, xs)]) + bias
 
 
 def _halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
