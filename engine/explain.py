@@ -250,8 +250,9 @@ class Words:
 
     def local_derivatives(self, node: Value, written: Mapping[Value, Symbol] | None = None) -> list[Symbol]:
         """∂node/∂parent for each parent, in its textbook form over the names, or over what is `written` for them."""
-        at_kink = node._row.at_kink([parent.data for parent in node.parents])
-        if node._row.selects or at_kink:  # decided by the numbers, so told by the numbers
+        row = node._row
+        by_number = row.selects or row.at_kink([parent.data for parent in node.parents])  # decided by the numbers
+        if by_number or (row.many and row.textbook and len(node.parents) > 2 * MOST_LINES):  # or too long to read
             return [symbol(derivative) for derivative in node.local_derivatives]
         operands = tuple([written[p] if written else self.symbol(p) for p in node.parents])
         out = self.symbol(node) if node.label or not written else written[node]
