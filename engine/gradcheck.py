@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from engine.explain import number
 from engine.forward import needed, refuse_outdated, shown
 from engine.graph import backward_order, forward_order, leaves, names, recorded_derivatives, shorten
 from engine.ops import Primitive
+from engine.report import Findings
 from engine.value import Value, clone
 
 STEP = 1e-100  # of the complex step: its error goes with the square
@@ -52,25 +54,13 @@ class Checked:
         return "right" if abs(self.error) <= self.tolerance else "wrong"
 
 
-class Gradcheck(Mapping[str, Checked]):
+class Gradcheck(Findings[Checked]):
     """What `gradcheck` found: a row for each leaf, and one for each local derivative that is wrong.
 
     It is true in a test, as in `assert gradcheck(loss)`, if nothing is wrong.
     """
 
-    def __init__(self, rows: Iterable[Checked]) -> None:
-        self._rows = {row.name: row for row in rows}
-
-    def __getitem__(self, name: str) -> Checked:
-        if name not in self._rows:
-            raise KeyError(f"no gradient is called {name!r}; there are {', '.join(map(repr, self._rows))}")
-        return self._rows[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    _row_is, _if_wrong = "gradient", "the gradient is not what the numbers say"
 
     @property
     def ok(self) -> bool:
@@ -80,11 +70,6 @@ class Gradcheck(Mapping[str, Checked]):
 
     def __bool__(self) -> bool:
         return self.ok
-
-    def raise_if_wrong(self) -> None:
-        """Raise AssertionError with the table unless all is well."""
-        if not self.ok:
-            raise AssertionError(f"the gradient is not what the numbers say\n{self}")
 
     def __str__(self) -> str:
         table: list[tuple[str, ...]] = [("gradient", "engine", "numeric", "error", "tolerance", "")]
@@ -99,8 +84,6 @@ class Gradcheck(Mapping[str, Checked]):
             for cells in table
         ]
         return "\n".join(line.rstrip() for line in lines)
-
-    __repr__ = __str__
 
 
 def gradcheck(
@@ -129,7 +112,12 @@ def gradcheck(
     for leaf in chosen:
         if leaf not in graph.leaves:
             raise ValueError(f"{shown(leaf)} is no leaf under {graph.names[loss]}, so it has no gradient to check.")
-    return Gradcheck([*(graph.by_leaf(leaf) for leaf in chosen), *graph.wrong_locals()])
+    rows: dict[str, Checked] = {}
+    for row in [*(graph.by_leaf(leaf) for leaf in chosen), *graph.wrong_locals()]:
+        numbered = (f"{row.name} ({which})" for which in itertools.count(2))  # two leaves may have one label
+        name = next(name for name in itertools.chain([row.name], numbered) if name not in rows)
+        rows[name] = replace(row, name=name)
+    return Gradcheck(rows)
 
 
 def _called(function: Callable[..., Value], arguments: Sequence[Any]) -> Value:

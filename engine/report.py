@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from engine.explain import number
 from engine.graph import shorten
@@ -47,15 +47,20 @@ class Row:
         return None if self.obtained is None or self.expected is None else self.obtained - self.expected
 
 
-class Report(Mapping[str, Row]):
-    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
+R = TypeVar("R")
 
-    def __init__(self, rows: Mapping[str, Row]) -> None:
+
+class Findings(Mapping[str, R]):
+    """Rows by their names, which print as a table and can be demanded to be all right."""
+
+    _row_is, _if_wrong = "row", "not all is right"  # what a row is called in an error, and what is said if one is wrong
+
+    def __init__(self, rows: Mapping[str, R]) -> None:
         self._rows = dict(rows)
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> R:
         if name not in self._rows:
-            raise KeyError(f"no answer is called {name!r}; there are {', '.join(map(repr, self._rows))}")
+            raise KeyError(f"no {self._row_is} is called {name!r}; there are {', '.join(map(repr, self._rows))}")
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -66,20 +71,32 @@ class Report(Mapping[str, Row]):
 
     @property
     def ok(self) -> bool:
-        """Whether every answer is right."""
-        return all(row.verdict == "right" for row in self._rows.values())
+        """Whether all is right."""
+        raise NotImplementedError
 
     def raise_if_wrong(self) -> None:
-        """Raise AssertionError with the table unless every answer is right."""
+        """Raise AssertionError with the table unless all is right."""
         if not self.ok:
-            raise AssertionError(f"not every answer is right\n{self}")
+            raise AssertionError(f"{self._if_wrong}\n{self}")
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Report(Findings[Row]):
+    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
+
+    _row_is, _if_wrong = "answer", "not every answer is right"
+
+    @property
+    def ok(self) -> bool:
+        """Whether every answer is right."""
+        return all(row.verdict == "right" for row in self._rows.values())
 
     def __str__(self) -> str:
         told: set[str] = set()
         details = [_details(row, told) for row in self._rows.values() if row.verdict != "right"]
         return "\n\n".join([_table(list(self._rows.values())), *details])
-
-    __repr__ = __str__
 
 
 _MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}

@@ -74,6 +74,17 @@ def test_branches_that_are_not_taken_do_not_matter():
     assert gradcheck(graph.loss)["x"].numeric == pytest.approx(3.0)
 
 
+def test_leaves_of_one_name_each_have_a_row():
+    first, second = Value(0.3, "w"), Value(0.7, "w")
+    square = first * first
+    square.label = "s"
+    square.set_derivatives([0.3, 0.4])
+    assert list(gradcheck(square + second)) == ["w", "w (2)", "∂s/∂w"]
+    square.set_derivatives([0.2, 0.4])  # together right, each wrong
+    found = gradcheck(square + second)
+    assert (found["w"].verdict, wrong(found)) == ("right", ["∂s/∂w", "∂s/∂w (2)"])
+
+
 def test_only_some_leaves_can_be_asked_for():
     graph = build("L = a*b*c", a=1.0, b=2.0, c=3.0)
     assert list(gradcheck(graph.loss, wrt=[graph["b"]])) == ["b"]
