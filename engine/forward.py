@@ -34,7 +34,8 @@ def as_float(data: Any) -> float:
         try:
             number = float(data)
         except OverflowError:
-            raise ValueError(f"{shorten(str(data))} is too large for a float (limit 1.8e308).") from None
+            size = f"about 10^{data.bit_length() * 0.30103:.0f}" if isinstance(data, int) else shorten(str(data))
+            raise ValueError(f"{size} is too large for a float, whose limit is 1.8e308.") from None
     else:
         raise TypeError(f"A Value holds one real number, not {shown(data)}.{_remedy(data)}")
     if number != number:
@@ -53,7 +54,8 @@ def _is_real(data: Any) -> bool:
 
 def shown(data: Any) -> str:
     """The type of an object and the object, in a few words."""
-    return f"{type(data).__name__} {shorten(repr(data))}" if data is not None else "None"
+    name, text = type(data).__name__, shorten(repr(data))
+    return text if data is None or text.startswith(name) else f"{name} {text}"
 
 
 def _remedy(data: Any) -> str:

@@ -241,7 +241,7 @@ def dot(ws: Iterable[Operand], xs: Iterable[Operand], bias: Operand | None = Non
     try:
         ws, xs = tuple(ws), tuple(xs)
     except TypeError:
-        ws, xs = _listed(ws, "dot"), _listed(xs, "dot")
+        ws, xs = (_listed(side, "dot", "([w1, w2], [x1, x2])") for side in (ws, xs))
     if len(ws) != len(xs):
         raise ValueError(f"dot pairs each weight with an input, but there are {len(ws)} weights and {len(xs)} inputs.")
     operands = (*ws, *xs) if bias is None else (*ws, *xs, bias)
@@ -281,11 +281,11 @@ def log_softmax(xs: Iterable[Operand]) -> list[Value]:
     ]
 
 
-def _listed(xs: Iterable[Operand], name: str) -> tuple[Operand, ...]:
+def _listed(xs: Iterable[Operand], name: str, usage: str = "([x, y])") -> tuple[Operand, ...]:
     try:
         return tuple(xs)
     except TypeError:
-        raise TypeError(f"{name} takes a list of Values and numbers, not {shown(xs)}. Write {name}([x, y]).") from None
+        raise TypeError(f"{name} takes a list of Values and numbers, not {shown(xs)}. Write {name}{usage}.") from None
 
 
 def grad(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:

@@ -679,7 +679,7 @@ MINIMUM: Primitive = Primitive(
 )
 CLAMP: Primitive = Primitive(
     "clamp",
-    lambda x, low, high: _minimum(_maximum(x, low), high),
+    lambda x, low, high: _minimum(_maximum(x, low), high) if low <= high else math.nan,
     (
         # PyTorch's convention: at a bound the gradient is still that of x.
         lambda out, x, low, high: CONDITIONALS["<"](x, low, 0.0, CONDITIONALS[">"](x, high, 0.0, 1.0)),

@@ -200,6 +200,20 @@ def test_a_number_beside_a_value_makes_the_node_of_two_values_but_for_its_gradie
         assert left.local_derivatives == pytest.approx((0.0, both.local_derivatives[1]), nan_ok=True)
 
 
+def test_a_single_value_where_a_list_belongs_is_told_so():
+    x = Value(2.0)
+    for call, written in [
+        (lambda: total(x), r"total\(\[x, y\]\)"),
+        (lambda: dot(x, [1.0]), r"dot\(\[w1, w2\], \[x1, x2\]\)"),
+    ]:
+        with pytest.raises(
+            TypeError, match=rf"takes a list of Values and numbers, not Value\(2\.0\)\. Write {written}"
+        ):
+            call()
+    with pytest.raises(ValueError, match="2 weights and 1 inputs"):
+        dot([x, x], [x])
+
+
 def test_sums_are_rounded_once():
     big, one = Value(1e16), Value(1.0)
     assert total([big, one, -big]).data == 1.0
@@ -276,6 +290,10 @@ def test_refresh_changes_nothing_where_the_leaves_leave_the_domain():
         (lambda: Value(-8.0) ** (1 / 3), "whole exponent"),
         (lambda: sqrt(Value(-4.0)), "not negative"),
         (lambda: Value(math.inf) - math.inf, "no difference"),
+        (lambda: Value(0.5).clamp(2.0, 1.0), r"clamp\(0\.5, 2, 1\) .*lower bound must not be above"),
+        (lambda: mean([]), "at least one number"),
+        (lambda: logsumexp([]), "at least one term"),
+        (lambda: softmax([math.inf, 0.0]), "infinite scores"),
     ],
 )
 def test_what_has_no_value_is_refused_with_the_names_and_the_numbers(make, message):
@@ -680,7 +698,7 @@ def test_a_value_put_where_a_number_belongs_is_refused_at_its_first_use():
     w, x = Value(1.0, "w"), Value(2.0, "x")
     w.data = w - 0.1
     for use in (lambda: w * x, lambda: x + w, lambda: w - x, lambda: x / w, lambda: dot([w], [x]), lambda: w.tanh()):
-        with pytest.raises(TypeError, match=r"data of w was set to Value .*must be a number: .*gradient_descent_step"):
+        with pytest.raises(TypeError, match=r"data of w was set to Value\(.*must be a number: .*gradient_descent_step"):
             use()
 
 
