@@ -358,7 +358,7 @@ def derivation(words: Words, target: Value, root: Value) -> str:
     if target is root:
         return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
     order = backward_order(root)
-    onward = leading_to([target], order)
+    onward = leading_to(target, order)
     if root not in onward:
         return f"  {words.names[target]} does not reach {words.names[root]}: its derivative is 0"
     way = [node for node in order if node in onward and node.label and node not in (root, target)]

@@ -12,13 +12,13 @@ import warnings
 from engine import ops
 from engine.backprop import Contribution, not_finite
 from engine.forward import refuse_outdated, shown
-from engine.graph import backward_order, derivatives_by_parent, leading_to
+from engine.graph import computed_nodes
 from engine.ops import weighted_sum
 from engine.value import Value, constant, make_node, record, record_many
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, TypeAlias
 
     from engine.value import Number
@@ -292,22 +292,22 @@ def grad(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
     """∂output/∂v for each v of `wrt`, as Values: their own graphs can be differentiated again, to any order.
 
     The derivatives of the rows are evaluated on Values, so that the result is a formula over the same leaves; the
-    gradients that nodes hold are not touched. It is 0 where `output` does not depend on v. Raises ValueError where
+    gradients that nodes hold are not touched. `refresh()` on it follows the leaves, through conditions too. It is 0 where `output` does not depend on v. Raises ValueError where
     data was edited after the forward pass (`output.refresh()` mends it), and for a constant; FloatingPointError
     where a derivative has no value. Warns where one is infinite.
     """
     wrt = _variables(output, wrt)
     refuse_outdated(output, "differentiate it")
-    order = backward_order(output)
-    leading = leading_to(wrt, order)
+    order = computed_nodes(output)
+    leading = _leading_to(wrt, order)
+    branches = _in_branches(order)
     adjoints: dict[Value, Value] = {output: constant(1.0)}
     infinite = ""
     for node in order:
-        if node not in leading:
+        if node not in leading or node not in adjoints:
             continue
         upstream = adjoints[node]
-        for parent, partial in _partials(node, leading):
-            amount = _times(upstream, partial)
+        for parent, partial, amount in _contributions(node, upstream, leading, guarded=node in branches):
             before = adjoints.get(parent, constant(0.0))
             adjoints[parent] = after = _plus(before, amount)
             one = Contribution(parent, partial.data, amount.data, before.data, after.data)
@@ -317,7 +317,9 @@ def grad(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
                 infinite = not_finite(output, node, upstream.data, one)
     if infinite:
         warnings.warn(infinite, RuntimeWarning, stacklevel=2)
-    return tuple([adjoints.get(variable, constant(0.0)) for variable in wrt])
+    known = {output, *order, *(parent for node in order for parent in node.parents)}
+    found = [adjoints.get(variable, constant(0.0)) for variable in wrt]
+    return tuple([record(ops.IDENTITY, (one,)) if one in known else one for one in found])
 
 
 def _variables(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
@@ -336,10 +338,59 @@ def _variables(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
     return wrt
 
 
+def _differentiable(node: Value) -> tuple[Value, ...]:
+    """The parents that a node has derivatives by, in whichever way its condition may go."""
+    return node.parents[2:] if node._row.selects else node.parents
+
+
+def _leading_to(wrt: Iterable[Value], order: Sequence[Value]) -> set[Value]:
+    """The variables, and the nodes of a backward order that depend on one."""
+    leading = set(wrt)
+    for node in reversed(order):
+        if not leading.isdisjoint(_differentiable(node)):
+            leading.add(node)
+    return leading
+
+
+def _in_branches(order: Sequence[Value]) -> set[Value]:
+    """The nodes of a backward order that lie in a branch of a condition, taken or not."""
+    inside: set[Value] = set()
+    for node in order:
+        if node._row.selects or node in inside:
+            inside.update(_differentiable(node))
+    return inside
+
+
+def _contributions(
+    node: Value, upstream: Value, wanted: set[Value], *, guarded: bool
+) -> Iterator[tuple[Value, Value, Value]]:
+    """Each wanted parent of a node, the derivative by it, and ∂output/∂node · that, as Values.
+
+    A condition sends what it receives to both its branches, and 0 to the one that is not taken, so that the graph
+    of the derivative follows the condition. There a `guarded` 0 stays 0, also times a derivative without a value.
+    """
+    if node._row.selects:
+        x, y, chosen, other = node.parents
+        for parent, amounts in ((chosen, (upstream, 0.0)), (other, (0.0, upstream))):
+            if parent in wanted and not parent.is_constant:
+                amount = _chosen(node._row, x, y, *amounts)
+                yield parent, _chosen(node._row, x, y, *[float(one is upstream) for one in amounts]), amount
+        return
+    for parent, partial in _partials(node, wanted):
+        amount = _times(upstream, partial)
+        if guarded and not upstream.is_constant:
+            amount = _chosen(ops.CONDITIONALS["=="], upstream, 0.0, 0.0, amount)
+        yield parent, partial, amount
+
+
+def _chosen(row: ops.Primitive, *operands: Operand) -> Value:
+    """A condition, where it has the value of the branch that is taken."""
+    found = _Within.__primitive__(row, tuple([_Within(x) if isinstance(x, Value) else x for x in operands]))
+    return found.value if isinstance(found, _Within) else constant(found)
+
+
 def _partials(node: Value, wanted: set[Value]) -> list[tuple[Value, Value]]:
     """The derivatives of a node with respect to its parents, as Values over its parents."""
-    if node._row.selects:
-        return [(parent, constant(taken)) for parent, taken in derivatives_by_parent(node) if parent in wanted]
     out, operands = _Within(node), tuple(map(_Within, node.parents))
     places = [place for place, parent in enumerate(node.parents) if parent in wanted and not parent.is_constant]
     rules = node._row.partials

@@ -233,9 +233,9 @@ def shorten(text: str, limit: int = 60) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
 
 
-def leading_to(targets: Iterable[N], order: Sequence[N]) -> set[N]:
-    """The targets, and the nodes of a backward order whose derivative by one of them is not 0 by structure alone."""
-    leading = set(targets)
+def leading_to(target: N, order: Sequence[N]) -> set[N]:
+    """`target`, and the nodes of a backward order whose derivative by it is not 0 by structure alone."""
+    leading = {target}
     for node in reversed(order):
         if any(parent in leading for parent, _ in derivatives_by_parent(node)):
             leading.add(node)
@@ -261,7 +261,7 @@ def paths(root: N, target: N, *, limit: int = 10) -> tuple[list[Path], int]:
     The work grows with the edges of the graph, never with the number of paths.
     """
     order = backward_order(root)
-    between = leading_to([target], order)
+    between = leading_to(target, order)
     if root not in between:
         return [], 0
     # For each node: how many paths reach it, and the best of them as (product, linked list of nodes).
