@@ -52,6 +52,8 @@ def backward(loss: N) -> None:
         sweep(order)
         if not all([math.isfinite(leaf.grad) for leaf in leaves]):
             _explain_not_finite(loss, order, leaves, before)
+        for leaf in leaves:
+            leaf._d_left = True  # reached
     except BaseException:
         _restore(leaves, before)
         raise

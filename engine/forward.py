@@ -43,6 +43,20 @@ def as_float(data: Any) -> float:
     return number
 
 
+def data_of(node: Node) -> float:
+    """The number of a node. Raises as `as_float`, naming the node, where something else was assigned to its data.
+
+    In a branch that no condition takes it may be nan.
+    """
+    data: Any = node.data
+    if data.__class__ is float and (data == data or node.op or node.is_constant):
+        return data  # type: ignore[no-any-return]
+    try:
+        return as_float(data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"The data of {shorten(node.label) or 'a node'} was set to {shown(data)}. {error}") from None
+
+
 def _is_real(data: Any) -> bool:
     import numbers  # not needed for a float or an int, and so not at the start
     from decimal import Decimal
@@ -63,6 +77,8 @@ def _remedy(data: Any) -> str:
         return " Turn the text into a number first, with float(…)."
     if isinstance(data, complex) or getattr(getattr(data, "dtype", None), "kind", "") == "c":
         return " Take its real part, or its abs()."
+    if hasattr(type(data), "__primitive__"):  # p.data = p - lr*p.grad
+        return " Write `.data = x.item()`, or gradient_descent_step(parameters, lr) from nn for a step."
     if data is None:
         return " Has a function been used that returns nothing?"
     if callable(data):
@@ -106,7 +122,7 @@ def evaluated(root: N, leaves: Mapping[N, float]) -> tuple[dict[N, float], dict[
     derivatives: dict[N, list[float | None]] = {}
     undefined: list[N] = []
     for node in forward_order(root):
-        operands = [values[parent] if parent in values else as_float(parent.data) for parent in node.parents]
+        operands = [values[p] if p in values else data_of(p) for p in node.parents]
         values[node] = out = node._row.forward(*operands)
         derivatives[node] = partials(node._row, out, operands, node.parents)
         if not has_value(node._row, out, operands):
@@ -148,7 +164,7 @@ def outdated(root: N, *, derivatives: bool = True) -> dict[N, float]:
 
 def now(node: Node, *, derivatives: bool = True) -> float | None:
     """What the parents of a computed node give now, if its data (or a local derivative) differs; else None."""
-    row, operands = node._row, [parent.data for parent in node.parents]
+    row, operands = node._row, [data_of(parent) for parent in node.parents]
     out: float = row.forward(*operands)
     if not _same(out, node.data):
         return out
@@ -175,11 +191,11 @@ def outdated_message(root: N, found: Mapping[N, float], what: str) -> str:
     named = names(root)
     told = []
     for node, out in list(found.items())[:3]:
-        anew = "its derivatives would differ" if _same(out, node.data) else f"they give {out:.6g} now"
+        anew = "its local derivatives are others now" if _same(out, node.data) else f"they give {out:.6g} now"
         told.append(f"{shorten(named[node])} was computed as {node.data:.6g} from its operands, and {anew}")
     more = f"; and {len(found) - 3} nodes more" if len(found) > 3 else ""
     return (
-        f"Data was edited after the forward pass: {'; '.join(told)}{more}. Call refresh() on "
+        f"The graph was edited after the forward pass: {'; '.join(told)}{more}. Call refresh() on "
         f"{shorten(named[root])}, which computes everything anew from the leaves, then {what}."
     )
 

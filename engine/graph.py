@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         _mark: object
 
         @property
+        def op(self) -> str:
+            """The operation that made the node; empty for a leaf."""
+
+        @property
         def parents(self) -> tuple[Any, ...]:
             """The operands, in order."""
 

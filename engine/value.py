@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from engine import backprop, ops
-from engine.forward import as_float, evaluate, evaluated, has_value, partials, shown
+from engine.forward import as_float, data_of, evaluate, evaluated, has_value, partials, shown
 from engine.graph import nodes, recorded_derivatives, shorten
 from engine.methods import Methods
 from engine.ops import ADD, DIVIDE, MULTIPLY, NEGATE, SUBTRACT
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
     from numbers import Real
     from typing import Any, NoReturn, TypeAlias
@@ -39,7 +39,8 @@ class Value(Methods):
     """
 
     __slots__ = (
-        "_d_left",   # local derivative with respect to _left, or a tuple of them; None for a constant
+        "_d_left",   # local derivative with respect to _left, or a tuple of them; None for a constant. In a leaf:
+                     # whether a backward pass has reached it
         "_d_right",  # local derivative with respect to _right; None for a constant
         "_left",     # first operand, or a tuple of all operands where there are more than two; None in a leaf
         "_mark",     # the last search that visited the node
@@ -134,8 +135,8 @@ class Value(Methods):
         return _operate(ops.POWER, other, self)
 
     def __neg__(self) -> Value:
-        if type(self) is Value:
-            return make_node(NEGATE, -self.data, self, None, -1.0, None)
+        if type(self) is Value and (out := -self.data) - out == 0.0:
+            return make_node(NEGATE, out, self, None, -1.0, None)
         return record(NEGATE, (self,))
 
     def __pos__(self) -> Value:
@@ -186,7 +187,11 @@ class Value(Methods):
         return tuple([0.0 if derivative is None else derivative for derivative in recorded_derivatives(self)])
 
     def set_derivatives(self, derivatives: Sequence[float | None]) -> None:
-        """Record a local derivative for each parent; None for a constant."""
+        """Record a local derivative for each parent; None for a constant. Raises ValueError for another number."""
+        if len(derivatives) != len(self.parents):
+            raise ValueError(
+                f"{self!r} has {len(self.parents)} operands, and not {len(derivatives)} local derivatives."
+            )
         if self._left.__class__ is tuple:
             self._d_left = tuple(derivatives)
         elif self._right is None:
@@ -226,16 +231,16 @@ class Value(Methods):
         return self.data
 
     def __lt__(self, other: Any) -> bool:
-        return self.data < _comparable("<", self, other)
+        return data_of(self) < _comparable("<", self, other)
 
     def __le__(self, other: Any) -> bool:
-        return self.data <= _comparable("<=", self, other)
+        return data_of(self) <= _comparable("<=", self, other)
 
     def __gt__(self, other: Any) -> bool:
-        return self.data > _comparable(">", self, other)
+        return data_of(self) > _comparable(">", self, other)
 
     def __ge__(self, other: Any) -> bool:
-        return self.data >= _comparable(">=", self, other)
+        return data_of(self) >= _comparable(">=", self, other)
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
@@ -361,12 +366,12 @@ def record(row: Primitive, operands: Sequence[Any], *, untaken: bool = False) ->
     `untaken` branch of a condition it need not have one.
     """
     parents = tuple([x if isinstance(x, Value) else _constant(row, x, untaken=untaken) for x in operands])
-    data = [parent.data for parent in parents]
-    try:
-        out = row.forward(*data) if untaken else evaluate(row, data, parents)
-    except TypeError:
-        _explain_data(parents)
-        raise
+    if untaken:
+        data = [parent.data for parent in parents]
+        out = row.forward(*data)
+    else:
+        data = [data_of(parent) for parent in parents]
+        out = evaluate(row, data, parents)
     if all([parent.is_constant for parent in parents]) and has_value(row, out, data):
         return constant(out)
     derivatives = partials(row, out, data, parents)
@@ -375,18 +380,6 @@ def record(row: Primitive, operands: Sequence[Any], *, untaken: bool = False) ->
     if len(parents) == 1:
         return make_node(row, out, parents[0], None, derivatives[0], None)
     return make_node(row, out, parents[0], parents[1], derivatives[0], derivatives[1])
-
-
-def _explain_data(parents: Iterable[Value]) -> None:
-    """Raise TypeError, naming the node, where something else than a number was assigned to its data."""
-    for parent in parents:
-        data: Any = parent.data
-        if isinstance(data, Value):
-            raise TypeError(
-                f"The data of {parent.label or 'a node'} was set to {shown(data)}, and must be a number: "
-                "write `.data = x.item()`, or gradient_descent_step(parameters, lr) from nn for a step."
-            )
-        as_float(data)
 
 
 def _constant(row: Primitive, number: Any, *, untaken: bool) -> Value:
@@ -447,7 +440,7 @@ def _operate(row: Primitive, left: Any, right: Any) -> Value:
 
 
 def _with_number_right(row: Primitive, value: Value, number: float) -> Value:
-    x = value.data
+    x = data_of(value)
     out = row.forward(x, number)
     if type(value) is not Value or out - out != 0.0:  # a constant, or not finite: the long way tells
         return record(row, (value, number))
@@ -455,7 +448,7 @@ def _with_number_right(row: Primitive, value: Value, number: float) -> Value:
 
 
 def _with_number_left(row: Primitive, number: float, value: Value) -> Value:
-    x = value.data
+    x = data_of(value)
     out = row.forward(number, x)
     if type(value) is not Value or out - out != 0.0:
         return record(row, (number, value))
@@ -472,7 +465,7 @@ def _ask(foreign: Any, method: str, value: Value) -> Any:
 def _comparable(symbol: str, value: Value, other: Any) -> float:
     """What the data of `value` is compared with: a number, or the elements of an array."""
     if isinstance(other, Value):
-        return other.data
+        return data_of(other)
     if getattr(other, "shape", ()) and hasattr(other, "__array__"):
         return other  # type: ignore[no-any-return]
     try:
@@ -482,8 +475,13 @@ def _comparable(symbol: str, value: Value, other: Any) -> float:
 
 
 def _refuse_update(operator: str, leaf: Value, other: Any) -> None:
-    """A leaf with a gradient is a parameter, and `p -= lr * p.grad` would only give its name to a new node."""
-    if leaf._left is None and leaf.grad and not isinstance(other, Value) and not getattr(other, "shape", ()):
+    """A leaf that backward has reached is a parameter: `p -= lr * p.grad` would only give its name to a new node."""
+    if (
+        leaf._left is None
+        and (leaf._d_left or leaf.grad)
+        and not isinstance(other, Value)
+        and not getattr(other, "shape", ())
+    ):
         raise TypeError(
             f"`{operator} {other!r}` would leave the leaf {leaf!r} as it is and give its name to a new node. To "
             f"change the leaf write `.data {operator} …`, or gradient_descent_step(parameters, lr) from nn."
