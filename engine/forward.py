@@ -50,7 +50,7 @@ def data_of(node: Node) -> float:
     """
     data: Any = node.data
     if data.__class__ is float and (data == data or node.op or node.is_constant):
-        return data  # type: ignore[no-any-return]
+        return data
     try:
         return as_float(data)
     except (TypeError, ValueError) as error:

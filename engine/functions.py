@@ -291,10 +291,10 @@ def _listed(xs: Iterable[Operand], name: str, usage: str = "([x, y])") -> tuple[
 def grad(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
     """∂output/∂v for each v of `wrt`, as Values: their own graphs can be differentiated again, to any order.
 
-    The derivatives of the rows are evaluated on Values, so that the result is a formula over the same leaves; the
-    gradients that nodes hold are not touched. `refresh()` on it follows the leaves, through conditions too. It is 0 where `output` does not depend on v. Raises ValueError where
-    data was edited after the forward pass (`output.refresh()` mends it), and for a constant; FloatingPointError
-    where a derivative has no value. Warns where one is infinite.
+    The derivatives of the rows are evaluated on Values, so that the result is a formula over the same leaves, which
+    `refresh()` computes anew, through conditions too; the gradients that nodes hold are not touched. It is 0 where
+    `output` does not depend on v. Raises ValueError where data was edited after the forward pass (`output.refresh()`
+    mends it), and for a constant; FloatingPointError where a derivative has no value. Warns where one is infinite.
     """
     wrt = _variables(output, wrt)
     refuse_outdated(output, "differentiate it")

@@ -18,7 +18,8 @@ from engine.ops import Primitive
 from engine.report import Findings
 from engine.value import Value, clone
 
-STEP = 1e-100  # of the complex step: its error goes with the square
+STEP = 1e-40  # of the complex step, relative: its error goes with the square
+SMALLEST = 1e-290  # an imaginary part with all its digits
 ANALYTIC = 1e-9  # relative tolerance of the complex step, which has nearly all digits
 NUMERIC = 1e-6  # relative tolerance of Ridders' method
 WORST = 1e-4  # relative error at which a numeric derivative says nothing any more
@@ -74,7 +75,8 @@ class Gradcheck(Findings[Checked]):
     def __str__(self) -> str:
         table: list[tuple[str, ...]] = [("gradient", "engine", "numeric", "error", "tolerance", "")]
         for row in self._rows.values():
-            error = [number(row.error, 3), f"± {number(row.tolerance, 2)}"] if not row.reason else ["", ""]
+            off = number(row.error, 3) if abs(row.error) > 1e-3 * row.tolerance else "≈ 0"  # what rounding leaves
+            error = ["", ""] if row.reason else [off, f"± {number(row.tolerance, 2)}"]
             numeric = "" if row.reason else number(row.numeric, 12)
             verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
             table.append((shorten(row.name), number(row.engine, 12), numeric, *error, verdict))
@@ -182,16 +184,13 @@ class _Graph:
         if self.loss not in moved:
             return check(0.0, 0.0)
         rounding = ROUNDING * self.terms[leaf]
+        found = None
         if self.analytic:
-            numeric = self._along(affected, leaf, complex(leaf.data, STEP), "on_complex").imag / STEP
-            if math.isfinite(numeric):
-                return check(numeric, max(ANALYTIC * abs(numeric), rounding))
-        return _by_differences(check, leaf.data, lambda x: self._at(affected, leaf, x), 1e3 * rounding)
-
-    def _along(self, affected: Sequence[Value], leaf: Value, number: Any, form: str) -> Any:
-        """The loss with another number in place of the leaf's."""
-        values = self._values(affected, leaf, number, form)
-        return values[self.loss]
+            found = _by_complex_step(
+                check, leaf.data, lambda z: self._values(affected, leaf, z, "on_complex")[self.loss], rounding
+            )
+        size = max([abs(node.data) for node in affected], default=abs(leaf.data))
+        return found or _by_differences(check, leaf.data, lambda x: self._at(affected, leaf, x), 1e3 * rounding, size)
 
     def _values(self, affected: Sequence[Value], leaf: Value, number: Any, form: str) -> dict[Value, Any]:
         values: dict[Value, Any] = {leaf: number}
@@ -207,16 +206,17 @@ class _Graph:
         return values[self.loss], sides
 
     def wrong_locals(self) -> list[Checked]:
-        """The local derivatives that are not those of the operation at the operands' data."""
+        """The local derivatives that are not those of the operation, and those that differences can't tell."""
         wrong = []
         for node in self.forward:
             operands = [parent.data for parent in node.parents]
             for place, (parent, recorded) in enumerate(zip(node.parents, recorded_derivatives(node), strict=True)):
                 moving = [i == place for i in range(len(operands))]
-                if not parent.is_constant and not _not_smooth(node._row, operands, moving):
+                finite = recorded is None or not math.isinf(recorded)
+                if finite and not parent.is_constant and not _not_smooth(node._row, operands, moving):
                     name = f"∂{self.names[node]}/∂{self.names[parent]}"
                     checked = _local(partial(Checked, name, recorded or 0.0), node._row, operands, place)
-                    if checked.verdict == "wrong":
+                    if checked.verdict != "right":
                         wrong.append(checked)
         return wrong
 
@@ -239,17 +239,32 @@ def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[flo
     def at(x: Any, form: Callable[..., Any]) -> Any:
         return _computed(form, [x if i == place else type(x)(other) for i, other in enumerate(operands)])
 
-    if row.on_complex is not None:
-        numeric = at(complex(operands[place], STEP), row.on_complex).imag / STEP
-        if math.isfinite(numeric):
-            return check(numeric, ANALYTIC * abs(numeric))
+    form = row.on_complex
+    if form is not None:
+        found = _by_complex_step(check, operands[place], lambda z: at(z, form), 0.0)
+        if found is not None:
+            return found
     others = list(operands)
 
     def moved(x: float) -> tuple[float, object]:
         others[place] = x
         return at(x, row.forward), row.sides(others)
 
-    return _by_differences(check, operands[place], moved, 0.0)
+    return _by_differences(check, operands[place], moved, 0.0, abs(row.forward(*operands)))
+
+
+def _by_complex_step(
+    check: Callable[..., Checked], x: float, at: Callable[[complex], complex], rounding: float
+) -> Checked | None:
+    """Im f(x + ih)/h, or None where it is not finite."""
+    step = STEP * (abs(x) or 1.0)
+    numeric = at(complex(x, step)).imag / step
+    engine = check(0.0, 0.0).engine
+    if not math.isfinite(numeric):
+        return None
+    if max(abs(numeric), abs(engine)) * step < SMALLEST and engine != numeric:
+        return check(math.nan, 0.0, "it is too small for a numeric derivative")
+    return check(numeric, max(ANALYTIC * abs(numeric), rounding))
 
 
 def _computed(form: Callable[..., Any], operands: Sequence[Any]) -> Any:
@@ -261,20 +276,25 @@ def _computed(form: Callable[..., Any], operands: Sequence[Any]) -> Any:
 
 
 def _by_differences(
-    check: Callable[..., Checked], x: float, at: Callable[[float], tuple[float, object]], rounding: float
+    check: Callable[..., Checked],
+    x: float,
+    at: Callable[[float], tuple[float, object]],
+    rounding: float,
+    size: float,
 ) -> Checked:
     """Ridders' method: central differences at ever smaller steps, extrapolated to a step of 0.
 
     `at` gives the function and something that tells one smooth piece from the next; the largest step stays on the
-    piece where x lies. C. J. F. Ridders, Advances in Engineering Software 4 (1982) 75.
+    piece where x lies. `size` is that of the largest number on the way, which rounding goes with. C. J. F. Ridders,
+    Advances in Engineering Software 4 (1982) 75.
     """
-    there, here = at(x)
+    _, here = at(x)
     step = 0.1 * max(abs(x), 0.1)
     while not all(math.isfinite(out) and side == here for out, side in (at(x - step), at(x + step))):
         step /= 2.0
         if step < 1e-7 * max(abs(x), 1e-3):
             return check(math.nan, 0.0, "a kink, or the end of the domain, is too near for differences")
-    noise = 1e-15 * abs(there) / step  # what rounding alone makes of a difference
+    noise = 1e-15 * size / step  # what rounding alone makes of a difference
     shrink = 1.4
     best, error = math.nan, math.inf
     row: list[float] = []

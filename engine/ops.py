@@ -135,6 +135,9 @@ def _ieee(function: Callable[[float], float], *, odd: bool = False) -> Callable[
     return computed
 
 
+_exp = _ieee(math.exp)
+
+
 def _divide(x: float, y: float) -> float:
     if y == 0.0:
         return math.nan if x == 0.0 or x != x else math.copysign(math.inf, x) * math.copysign(1.0, y)
@@ -151,10 +154,19 @@ def _power(x: float, y: float) -> float:
 
 
 def _power_slope(out: Any, x: Any, y: Any) -> Any:
-    """y·x^(y−1), where out = x^y; 0 where y is 0. For floats out/x keeps the digits that y − 1 would lose."""
-    if type(out) is type(x) is type(y) is float and y != 0.0 != x and 1e-290 < abs(out) < math.inf:
-        return y * (out / x)
+    """y·x^(y−1), where out = x^y; 0 where y is 0. For floats out/x keeps the digits that y − 1 would round away."""
+    if type(out) is type(x) is type(y) is float and y != 0.0:
+        rounds = (y - 1.0) + 1.0 != y
+        return y * (out / x) if rounds and x != 0.0 and 1e-290 < abs(out) < math.inf else y * _power(x, y - 1.0)
     return _if_zero(y, 0.0, y * POWER(x, y - 1.0))
+
+
+def _bell(x: Any, scale: float) -> Any:
+    """e^(−scale·x²) for a power of two. For floats x² is taken apart, since its rounding would cost x² digits."""
+    if type(x) is not float or not abs(x) < 1e8:
+        return EXP(-scale * x * x)
+    head = math.floor(x * 2.0**16) * 2.0**-16  # its square is exact
+    return _exp(-scale * head * head) * _exp(-scale * (x - head) * (x + head))
 
 
 def _log(x: float) -> float:
@@ -284,6 +296,11 @@ def _sum_of(*terms: Any) -> Any:
     return written
 
 
+def _like(x: Any, number: float) -> Any:
+    """The number, of the type of `x`: a symbol writes it out."""
+    return 0.0 * x + number
+
+
 # Choices within a rule. Both branches are computed, and the other need not have a value.
 
 
@@ -360,9 +377,19 @@ def _complex_softplus(x: complex) -> complex:
     return (x if x.real > 0.0 else 0.0) + _complex_log1p(cmath.exp(-_complex_abs(x)))
 
 
+def _complex_hypot(x: complex, y: complex) -> complex:
+    size = max(abs(x.real), abs(y.real))
+    return size * cmath.sqrt((x / size) * (x / size) + (y / size) * (y / size))
+
+
+def _complex_softsign(x: complex) -> complex:
+    size = _complex_abs(x)
+    return x / (1.0 + size) if size.real < 1.0 else (x / size) / (1.0 + 1.0 / size)
+
+
 def _complex_atan2(y: complex, x: complex) -> complex:
     """The angle from its half, on the side where nothing cancels."""
-    length = cmath.sqrt(x * x + y * y)
+    length = _complex_hypot(x, y)
     if x.real > 0.0:
         return 2.0 * cmath.atan(y / (length + x))
     return 2.0 * cmath.atan((length - x) / y) if y else complex(math.atan2(y.real, x.real))
@@ -373,8 +400,10 @@ def _complex_logsumexp(*xs: complex) -> complex:
     return largest + cmath.log(sum([cmath.exp(x - largest) for x in xs]))
 
 
-def _complex_softmax(*xs: complex) -> complex:
-    return cmath.exp(xs[0] - _complex_logsumexp(*xs))
+def _complex_softmax(x: complex, *others: complex) -> complex:
+    if all(other.real - x.real < 600.0 for other in others):
+        return 1.0 / (1.0 + sum([cmath.exp(other - x) for other in others]))
+    return cmath.exp(x - _complex_logsumexp(x, *others))
 
 
 # The rows. Within a rule only rows and the operators + − · of its number type are used.
@@ -437,7 +466,7 @@ ABS: Primitive = Primitive(
     "abs", abs, (lambda out, x: SIGN(x),), notation="|{}|", kinks=lambda x: (x,), on_complex=_complex_abs
 )
 
-EXP: Primitive = Primitive("exp", _ieee(math.exp), (lambda out, x: out,), on_complex=cmath.exp, at=_exp_at)
+EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,), on_complex=cmath.exp, at=_exp_at)
 EXPM1: Primitive = Primitive(
     "expm1",
     _ieee(math.expm1),
@@ -464,8 +493,8 @@ LOG1P: Primitive = Primitive(
 LOG10: Primitive = Primitive(
     "log10",
     _ieee(math.log10),
-    (lambda out, x: DIVIDE(1.0, x * math.log(10.0)),),
-    textbook=(lambda out, x: DIVIDE(1.0, x * LOG(10.0)),),
+    (lambda out, x: DIVIDE(1.0 / math.log(10.0), x),),
+    textbook=(lambda out, x: DIVIDE(1.0, x * LOG(_like(x, 10.0))),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
     on_complex=cmath.log10,
@@ -473,8 +502,8 @@ LOG10: Primitive = Primitive(
 LOG2: Primitive = Primitive(
     "log2",
     _ieee(math.log2),
-    (lambda out, x: DIVIDE(1.0, x * math.log(2.0)),),
-    textbook=(lambda out, x: DIVIDE(1.0, x * LOG(2.0)),),
+    (lambda out, x: DIVIDE(1.0 / math.log(2.0), x),),
+    textbook=(lambda out, x: DIVIDE(1.0, x * LOG(_like(x, 2.0))),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
     on_complex=lambda x: cmath.log(x) / math.log(2.0),
@@ -491,7 +520,7 @@ SQRT: Primitive = Primitive(
 CBRT: Primitive = Primitive(
     "cbrt",
     math.cbrt,
-    (lambda out, x: DIVIDE(1.0, 3.0 * out * out),),
+    (lambda out, x: _if_zero(x, math.inf, DIVIDE(out, 3.0 * x)),),
     textbook=(lambda out, x: DIVIDE(1.0, 3.0 * POWER(out, 2.0)),),
     on_complex=_complex_cbrt,
 )
@@ -593,7 +622,7 @@ SOFTSIGN: Primitive = Primitive(
     lambda x: x / (1.0 + abs(x)) if math.isfinite(x) else _sign(x),
     (lambda out, x: DIVIDE(1.0, (1.0 + ABS(x)) * (1.0 + ABS(x))),),
     textbook=(lambda out, x: DIVIDE(1.0, POWER(1.0 + ABS(x), 2.0)),),
-    on_complex=lambda x: x / (1.0 + _complex_abs(x)),
+    on_complex=_complex_softsign,
 )
 RELU: Primitive = Primitive(
     "relu",
@@ -625,7 +654,7 @@ ELU: Primitive = Primitive(
 GELU: Primitive = Primitive(
     "gelu",
     lambda x: 0.5 * x * math.erfc(-x * math.sqrt(0.5)),
-    (lambda out, x: 0.5 * ERFC(x * -math.sqrt(0.5)) + x * EXP(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi)),),
+    (lambda out, x: 0.5 * ERFC(x * -math.sqrt(0.5)) + x * _bell(x, 0.5) * (1.0 / math.sqrt(2.0 * math.pi)),),
     textbook=(
         lambda out, x: (
             0.5 * (1.0 + ERF(DIVIDE(x, SQRT(2.0)))) + DIVIDE(x * EXP(-0.5 * POWER(x, 2.0)), math.sqrt(2.0 * math.pi))
@@ -642,13 +671,13 @@ SILU: Primitive = Primitive(
 ERF: Primitive = Primitive(
     "erf",
     math.erf,
-    (lambda out, x: EXP(-x * x) * (2.0 / math.sqrt(math.pi)),),
+    (lambda out, x: _bell(x, 1.0) * (2.0 / math.sqrt(math.pi)),),
     textbook=(lambda out, x: DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
 )
 ERFC: Primitive = Primitive(
     "erfc",
     math.erfc,
-    (lambda out, x: EXP(-x * x) * (-2.0 / math.sqrt(math.pi)),),
+    (lambda out, x: _bell(x, 1.0) * (-2.0 / math.sqrt(math.pi)),),
     textbook=(lambda out, x: -DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
 )
 
@@ -700,7 +729,7 @@ HYPOT: Primitive = Primitive(
     ),
     textbook=(lambda out, x, y: DIVIDE(x, out), lambda out, x, y: DIVIDE(y, out)),
     kinks=_at_the_origin,
-    on_complex=lambda x, y: cmath.sqrt(x * x + y * y),
+    on_complex=_complex_hypot,
 )
 ATAN2: Primitive = Primitive(
     "atan2",
@@ -719,7 +748,8 @@ ATAN2: Primitive = Primitive(
 LOGADDEXP: Primitive = Primitive(
     "logaddexp",
     _logaddexp,
-    (lambda out, x, y: SIGMOID(x - y), lambda out, x, y: SIGMOID(y - x)),
+    (lambda out, x, y: _softmax(out, x, y)[0], lambda out, x, y: _softmax(out, x, y)[1]),
+    textbook=(lambda out, x, y: SIGMOID(x - y), lambda out, x, y: SIGMOID(y - x)),
     on_complex=_complex_logsumexp,
 )
 
