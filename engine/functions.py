@@ -132,7 +132,7 @@ def sigmoid(x: Operand) -> Value:
 
 
 def logsigmoid(x: Operand) -> Value:
-    """Log σ(x), exact also where σ(x) is tiny."""
+    """The logarithm of σ(x), exact also where σ(x) is tiny."""
     return record(ops.LOGSIGMOID, (x,))
 
 
@@ -157,12 +157,12 @@ def step(x: Operand) -> Value:
 
 
 def leaky_relu(x: Operand, slope: Operand = 0.01) -> Value:
-    """X above 0, else slope·x; at 0 the derivative is the slope."""
+    """A relu that leaks: x above 0, else slope·x; at 0 the derivative is the slope."""
     return record(ops.LEAKY_RELU, (x, slope))
 
 
 def elu(x: Operand, alpha: Operand = 1.0) -> Value:
-    """X above 0, else alpha·(e^x − 1). Clevert, Unterthiner and Hochreiter 2015."""
+    """The exponential linear unit: x above 0, else alpha·(e^x − 1). Clevert and others 2015."""
     return record(ops.ELU, (x, alpha))
 
 
@@ -202,7 +202,7 @@ def clamp(x: Operand, low: Operand, high: Operand) -> Value:
 
 
 def hypot(x: Operand, y: Operand) -> Value:
-    """√(self² + y²) without overflow; at (0, 0) its derivatives are 0."""
+    """√(x² + y²) without overflow; at (0, 0) its derivatives are 0."""
     return record(ops.HYPOT, (x, y))
 
 
@@ -259,7 +259,7 @@ def dot(ws: Iterable[Operand], xs: Iterable[Operand], bias: Operand | None = Non
 
 
 def logsumexp(xs: Iterable[Operand]) -> Value:
-    """Log Σ e^x as one node of many parents, without overflow; its derivatives are the softmax of xs.
+    """The logarithm of Σ e^x as one node of many parents, without overflow; its derivatives are the softmax of xs.
 
     Raises DomainError for no xs.
     """
@@ -441,7 +441,7 @@ class _Within:
 
 
 def _times(x: Value, y: Value) -> Value:
-    """x·y, where a constant 1 changes nothing and a constant 0 ends it."""
+    """The product, where a constant 1 changes nothing and a constant 0 ends it."""
     for one, other in ((x, y), (y, x)):
         if one.is_constant and one.data == 1.0:
             return other
@@ -451,7 +451,7 @@ def _times(x: Value, y: Value) -> Value:
 
 
 def _plus(x: Value, y: Value) -> Value:
-    """X + y, where a constant 0 changes nothing."""
+    """The sum, where a constant 0 changes nothing."""
     for one, other in ((x, y), (y, x)):
         if one.is_constant and one.data == 0.0:
             return other

@@ -95,7 +95,7 @@ class Methods:
         return self.__primitive__(ops.ATANH, (self,))
 
     def logsigmoid(self) -> Value:
-        """Log σ(self), exact also where σ(self) is tiny."""
+        """The logarithm of σ(self), exact also where σ(self) is tiny."""
         return self.__primitive__(ops.LOGSIGMOID, (self,))
 
     def softplus(self) -> Value:
@@ -111,11 +111,11 @@ class Methods:
         return self.__primitive__(ops.STEP, (self,))
 
     def leaky_relu(self, slope: Value | Number = 0.01) -> Value:
-        """Self above 0, else slope·self; at 0 the derivative is the slope."""
+        """A relu that leaks: self above 0, else slope·self; at 0 the derivative is the slope."""
         return self.__primitive__(ops.LEAKY_RELU, (self, slope))
 
     def elu(self, alpha: Value | Number = 1.0) -> Value:
-        """Self above 0, else alpha·(e^self − 1). Clevert, Unterthiner and Hochreiter 2015."""
+        """The exponential linear unit: self above 0, else alpha·(e^self − 1). Clevert and others 2015."""
         return self.__primitive__(ops.ELU, (self, alpha))
 
     def gelu(self) -> Value:
@@ -139,7 +139,7 @@ class Methods:
         return self.__primitive__(ops.MINIMUM, (self, other))
 
     def clamp(self, low: Value | Number, high: Value | Number) -> Value:
-        """self, kept from low to high. At a bound the derivative is still 1, as in PyTorch."""
+        """Self kept from low to high. At a bound the derivative is still 1, as in PyTorch."""
         return self.__primitive__(ops.CLAMP, (self, low, high))
 
     def hypot(self, other: Value | Number) -> Value:
@@ -165,3 +165,7 @@ class Methods:
     def abs(self) -> Value:
         """The absolute value, with derivative 0 at 0; the builtin `abs(x)` gives the same."""
         return self.__primitive__(ops.ABS, (self,))
+
+    # As NumPy calls them on an array of Values: np.arcsin(array).
+    arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
+    arcsinh, arccosh, arctanh = asinh, acosh, atanh

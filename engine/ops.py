@@ -256,7 +256,7 @@ def _dot_terms(*operands: Any) -> list[Any]:
 
 
 def _logsumexp(*xs: float) -> float:
-    """Log Σ exp(x), with the largest taken out and the others under log1p."""
+    """The logarithm of Σ e^x, with the largest taken out and the others under log1p."""
     largest = max(xs, default=-math.inf)
     if not math.isfinite(largest):
         return largest

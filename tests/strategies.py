@@ -96,12 +96,12 @@ def programs(draw: st.DrawFn, most: int = 12) -> tuple[Value, list[Value]]:
             node = record(row, operands)
         except DomainError:
             continue
-        if not node.is_constant and _is_tame(node):
+        if not node.is_constant and is_tame(node):
             made.append(node)
     return made[-1] if draw(st.booleans()) else total(made[-4:]), leaves
 
 
-def _is_tame(node: Value) -> bool:
+def is_tame(node: Value) -> bool:
     """Whether a rounding of the operands is no more than a rounding of the result and its derivatives."""
     gaps = node._row.kinks(*[parent.data for parent in node.parents]) if node._row.kinks else ()
     numbers = [node.data, *node.local_derivatives]

@@ -97,6 +97,31 @@ def test_a_condition_passes_its_derivative_through_the_branch_taken():
     assert successive(graph.loss, graph["x"], 3) == [3.0, 2.0, 0.0]
 
 
+def test_the_derivative_of_a_condition_follows_it_when_refreshed():
+    graph = build("L = a*x**2 if x > 0 else b*x**3", a=2.0, b=5.0, x=3.0)
+    (slope,) = grad(graph.loss, [graph["x"]])
+    by_a, by_b = grad(graph.loss, [graph["a"], graph["b"]])
+    for x, expected in [(3.0, (12.0, 9.0, 0.0)), (-2.0, (60.0, 0.0, -8.0)), (1.0, (4.0, 1.0, 0.0))]:
+        graph["x"].data = x
+        for derivative in (slope, by_a, by_b):
+            derivative.refresh()
+        assert (slope.data, by_a.data, by_b.data) == expected
+    branch_without_value = build("L = log(x) if x > 0 else x*x", x=-1.0)
+    (slope,) = grad(branch_without_value.loss, [branch_without_value["x"]])
+    for x, expected in [(-1.0, -2.0), (2.0, 0.5), (-3.0, -6.0)]:
+        branch_without_value["x"].data = x
+        slope.refresh()
+        assert slope.data == expected
+
+
+def test_a_derivative_is_a_node_of_its_own():
+    x, y = Value(2.0), Value(3.0, "y")
+    (slope,) = grad(x * y, [x])
+    assert slope is not y
+    slope.label = "slope"
+    assert (slope.data, y.label) == (3.0, "y")
+
+
 def test_a_deep_graph_is_differentiated_without_recursion():
     x = y = Value(1.0)
     for _ in range(3_000):

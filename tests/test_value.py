@@ -387,6 +387,11 @@ def test_arrays_of_values_work_with_numpy():
     inner.backward()
     assert (inner.data, a.grad, b.grad) == (13.0, 4.0, 6.0)
     assert np.exp(a).data == math.exp(2.0)
+    for name in ("arcsin", "arctan", "arcsinh", "arctanh", "expm1", "log1p", "log2", "cbrt", "sinh", "cosh", "sin"):
+        assert getattr(np, name)(np.array([Value(0.3)]))[0].data == pytest.approx(getattr(np, name)(0.3), rel=1e-15)
+    for name in ("hypot", "arctan2", "maximum", "minimum"):
+        both = getattr(np, name)(np.array([a]), np.array([b]))
+        assert both[0].data == pytest.approx(getattr(np, name)(2.0, 3.0), rel=1e-15)
     assert list(array < 2.5) == [True, False]
     assert list(a < array) == [False, True]
 
@@ -409,6 +414,11 @@ def test_an_update_that_would_change_nothing_is_refused():
         with pytest.raises(TypeError, match=r"leave the leaf .*label='w'.* as it is.*gradient_descent_step"):
             exec(change, {"weight": weight})
     assert (weight.data, weight.grad) == (1.0, 3.0)
+    dead = Value(0.5, "dead")
+    (dead * Value(-1.0)).relu().backward()  # reached, with a gradient of 0
+    with pytest.raises(TypeError, match="label='dead'"):
+        dead -= 0.1
+    draw(bias * 2.0)
     total_so_far = Value(0.0)
     total_so_far += weight  # ordinary
     total_so_far += 1.0
@@ -676,6 +686,36 @@ def test_separate_graphs_in_separate_threads():
     alone = [train(0.1 * seed) for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(train, [0.1 * seed for seed in range(8)])) == alone
+
+
+def test_nan_and_other_types_assigned_to_data_are_named_at_their_first_use():
+    a, b = Value(2.0, "a"), Value(3.0)
+    product = a * b
+    for wrong, error in [
+        (math.nan, ValueError),
+        ("x", TypeError),
+        (None, TypeError),
+        ([1.0], TypeError),
+        (1j, TypeError),
+    ]:
+        a.data = wrong
+        for use in (
+            lambda: a * 2.0, lambda: a < b, lambda: b < a, lambda: a.sin(), lambda: a.step(), lambda: dot([a], [b]),
+            lambda: a.clamp(0.0, 1.0), product.refresh, lambda: grad(product, [b]), lambda: Backprop(product),
+        ):  # fmt: skip
+            with pytest.raises(error, match="data of a was set to"):
+                use()
+    a.data = math.nan
+    for use in (lambda: -a, lambda: a * b, lambda: a + b, lambda: a / b, lambda: a.tanh()):
+        with pytest.raises(ValueError, match="data of a was set to float nan"):
+            use()
+
+
+def test_local_derivatives_are_set_one_for_each_operand():
+    x, y = Value(2.0), Value(3.0)
+    for node, derivatives in [(x * y, [1.0]), (x.tanh(), [1.0, 2.0]), (total([x, y, x]), [1.0]), (x, [1.0])]:
+        with pytest.raises(ValueError, match=r"has \d operands, and not \d local derivatives"):
+            node.set_derivatives(derivatives)
 
 
 def test_threads_may_read_one_graph():
