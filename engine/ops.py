@@ -231,7 +231,7 @@ def weighted_sum(ws: Sequence[float], xs: Sequence[float], bias: float) -> float
     try:
         return math.fsum(map(mul, ws, xs)) + bias
     except (OverflowError, ValueError):
-        return _sum([*map(mul, ws, xs)]) + bias
+        return _sum([*map(mul, ws, xs), bias])
 
 
 def _halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:

@@ -219,6 +219,7 @@ def test_sums_are_rounded_once():
     assert total([big, one, -big]).data == 1.0
     assert dot([big, one, big], [one, one, Value(-1.0)]).data == 1.0
     assert total([Value(1e308), Value(1e308), Value(-1e308)]).data == 1e308
+    assert dot([Value(1e308), Value(1e308)], [one, one], Value(-1e308)).data == 1e308
 
 
 def test_an_expression_of_constants_is_a_constant():
