@@ -300,16 +300,17 @@ def grad(output: Value, wrt: Iterable[Value]) -> tuple[Value, ...]:
     refuse_outdated(output, "differentiate it")
     order = computed_nodes(output)
     leading = _leading_to(wrt, order)
-    branches = _in_branches(order)
     adjoints: dict[Value, Value] = {output: constant(1.0)}
+    reached: dict[Value, Value] = {output: constant(1.0)}
     infinite = ""
     for node in order:
         if node not in leading or node not in adjoints:
             continue
         upstream = adjoints[node]
-        for parent, partial, amount in _contributions(node, upstream, leading, guarded=node in branches):
+        for parent, partial, amount, reach in _contributions(node, upstream, reached[node], leading):
             before = adjoints.get(parent, constant(0.0))
             adjoints[parent] = after = _plus(before, amount)
+            reached[parent] = _either(reached.get(parent), reach)
             one = Contribution(parent, partial.data, amount.data, before.data, after.data)
             if after.data != after.data:
                 raise FloatingPointError(not_finite(output, node, upstream.data, one))
@@ -352,35 +353,39 @@ def _leading_to(wrt: Iterable[Value], order: Sequence[Value]) -> set[Value]:
     return leading
 
 
-def _in_branches(order: Sequence[Value]) -> set[Value]:
-    """The nodes of a backward order that lie in a branch of a condition, taken or not."""
-    inside: set[Value] = set()
-    for node in order:
-        if node._row.selects or node in inside:
-            inside.update(_differentiable(node))
-    return inside
-
-
 def _contributions(
-    node: Value, upstream: Value, wanted: set[Value], *, guarded: bool
-) -> Iterator[tuple[Value, Value, Value]]:
-    """Each wanted parent of a node, the derivative by it, and ∂output/∂node · that, as Values.
+    node: Value, upstream: Value, reached: Value, wanted: set[Value]
+) -> Iterator[tuple[Value, Value, Value, Value]]:
+    """For each wanted parent: the derivative by it, ∂output/∂node times that, and whether output reaches it; Values.
 
     A condition sends what it receives to both its branches, and 0 to the one that is not taken, so that the graph
-    of the derivative follows the condition. There a `guarded` 0 stays 0, also times a derivative without a value.
+    of the derivative follows the condition. What is not `reached` sends 0, also where its derivative has no value.
     """
     if node._row.selects:
         x, y, chosen, other = node.parents
-        for parent, amounts in ((chosen, (upstream, 0.0)), (other, (0.0, upstream))):
+        for parent, taken in ((chosen, True), (other, False)):
             if parent in wanted and not parent.is_constant:
-                amount = _chosen(node._row, x, y, *amounts)
-                yield parent, _chosen(node._row, x, y, *[float(one is upstream) for one in amounts]), amount
+                one, amount, reach = (
+                    _chosen(node._row, x, y, *((sent, 0.0) if taken else (0.0, sent)))
+                    for sent in (constant(1.0), upstream, reached)
+                )
+                yield parent, one, amount, reach
         return
     for parent, partial in _partials(node, wanted):
         amount = _times(upstream, partial)
-        if guarded and not upstream.is_constant:
-            amount = _chosen(ops.CONDITIONALS["=="], upstream, 0.0, 0.0, amount)
-        yield parent, partial, amount
+        if not reached.is_constant:
+            amount = _chosen(ops.CONDITIONALS["=="], reached, 0.0, 0.0, amount)
+        yield parent, partial, amount, reached
+
+
+def _either(one: Value | None, other: Value) -> Value:
+    """1 where one of the two is 1, else 0."""
+    if one is None or one is other:
+        return other
+    for known in (one, other):
+        if known.is_constant:
+            return known if known.data else (other if known is one else one)
+    return record(ops.MAXIMUM, (one, other))
 
 
 def _chosen(row: ops.Primitive, *operands: Operand) -> Value:

@@ -75,7 +75,7 @@ class Gradcheck(Findings[Checked]):
     def __str__(self) -> str:
         table: list[tuple[str, ...]] = [("gradient", "engine", "numeric", "error", "tolerance", "")]
         for row in self._rows.values():
-            off = number(row.error, 3) if abs(row.error) > 1e-3 * row.tolerance else "≈ 0"  # what rounding leaves
+            off = "≈ 0" if abs(row.error) <= 1e-3 * row.tolerance else number(row.error, 3)  # what rounding leaves
             error = ["", ""] if row.reason else [off, f"± {number(row.tolerance, 2)}"]
             numeric = "" if row.reason else number(row.numeric, 12)
             verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
@@ -179,8 +179,8 @@ class _Graph:
             )
             if reason:
                 return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands {reason}")
-        if math.isinf(engine):
-            return check(math.nan, 0.0, "it is infinite")
+        if not math.isfinite(engine):
+            return check(math.nan, 0.0, "it has no value" if engine != engine else "it is infinite")
         if self.loss not in moved:
             return check(0.0, 0.0)
         rounding = ROUNDING * self.terms[leaf]
@@ -288,6 +288,8 @@ def _by_differences(
     piece where x lies. `size` is that of the largest number on the way, which rounding goes with. C. J. F. Ridders,
     Advances in Engineering Software 4 (1982) 75.
     """
+    if not math.isfinite(x):
+        return check(math.nan, 0.0, "there are no differences at infinity")
     _, here = at(x)
     step = 0.1 * max(abs(x), 0.1)
     while not all(math.isfinite(out) and side == here for out, side in (at(x - step), at(x + step))):

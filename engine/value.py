@@ -217,6 +217,8 @@ class Value(Methods):
     def refresh(self) -> None:
         """Recompute every value and local derivative underneath from the leaves, in place.
 
+        The gradients stay those of the last backward pass.
+
         Raises DomainError, with nothing changed, where the leaves leave the domain of an operation.
         """
         values, derivatives = evaluated(self, {})

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from engine import Value, build, dot, grad, hypot, maximum, relu, sigmoid, softmax, sqrt, tanh, total
+from engine import DomainError, Value, build, dot, grad, hypot, maximum, relu, sigmoid, softmax, sqrt, tanh, total
 from engine.graph import computed_nodes
 
 
@@ -110,6 +110,32 @@ def test_the_derivative_of_a_condition_follows_it_when_refreshed():
     (slope,) = grad(branch_without_value.loss, [branch_without_value["x"]])
     for x, expected in [(-1.0, -2.0), (2.0, 0.5), (-3.0, -6.0)]:
         branch_without_value["x"].data = x
+        slope.refresh()
+        assert slope.data == expected
+
+
+@pytest.mark.parametrize("formula", ["cbrt(x)**2", "sqrt(x)**2", "sqrt(x)*x", "acos(1 - x)**2"])
+def test_a_branch_that_is_taken_hides_no_derivative_without_a_value(formula):
+    """0·∞ has no value, in a branch as without one; in the other branch it does not matter."""
+    graph = build(f"L = {formula} if y > 0 else 3*x", x=0.5, y=1.0)
+    (slope,) = grad(graph.loss, [graph["x"]])
+    graph["x"].data = 0.0
+    with pytest.raises(DomainError):
+        slope.refresh()
+    graph.loss.refresh()
+    with pytest.raises(FloatingPointError):
+        grad(graph.loss, [graph["x"]])
+    graph["y"].data = -1.0
+    slope.refresh()
+    graph.loss.refresh()
+    assert slope.data == grad(graph.loss, [graph["x"]])[0].data == 3.0
+
+
+def test_what_both_branches_share_is_reached_by_either():
+    graph = build("s = x**2\nL = (s*2 if y > 0 else (s*3 if x > 1 else log(s)))", x=0.5, y=1.0)
+    (slope,) = grad(graph.loss, [graph["x"]])
+    for x, y, expected in [(0.5, 1.0, 2.0), (0.5, -1.0, 4.0), (2.0, -1.0, 12.0), (2.0, 1.0, 8.0)]:
+        graph["x"].data, graph["y"].data = x, y
         slope.refresh()
         assert slope.data == expected
 

@@ -103,6 +103,16 @@ def test_an_infinite_derivative_is_left_out_and_not_called_wrong(function, numbe
     assert not found.ok
 
 
+@pytest.mark.parametrize("text", ["L = exp(-exp(x))", "L = x*2", "L = softplus(x)", "L = exp(-exp(x)) if x > 0 else x"])
+def test_infinite_operands_come_to_an_end(text):
+    assert not wrong(gradcheck(build(text, x=math.inf if "exp" not in text else 800.0).loss))
+
+
+def test_a_gradient_without_a_value_is_left_out():
+    found = gradcheck(build("L = cbrt(x)**2 if y > 0 else x", x=0.0, y=1.0).loss)
+    assert found["x"].reason == "it has no value"
+
+
 def test_a_local_derivative_that_cannot_be_told_has_a_row():
     x = Value(5.1, "x")
     tail = x.erf()
