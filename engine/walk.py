@@ -13,7 +13,17 @@ from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
 from engine.explain import Words, factor, line_in_words, step_in_words
 from engine.forward import now, outdated_message, refuse_outdated
-from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, shorten
+from engine.graph import (
+    Path,
+    backward_order,
+    derivatives_by_parent,
+    find,
+    names,
+    nodes,
+    paths,
+    recorded_derivatives,
+    shorten,
+)
 from engine.value import Value
 
 
@@ -137,6 +147,8 @@ class Backprop:
         self._digits = digits
         self._warned = False  # of an infinite gradient: once is enough
         self._undo: list[list[tuple[Value, float]]] = []
+        self._recorded = [recorded_derivatives(node) for node in self.order]
+        self._sent = {loss: 1.0}  # the gradients as this walk has left them
 
     @cached_property
     def words(self) -> Words:
@@ -150,18 +162,17 @@ class Backprop:
         """Apply the chain rule at the next node, to all its parents; None at the end.
 
         Raises, with nothing changed, FloatingPointError where a gradient would be nan, and ValueError where the
-        node's data no longer follows from its parents.
+        node's data, derivatives or gradient were changed by something else.
         """
         if self.position == len(self.order):
             return None
         node = self.order[self.position]
-        out = now(node)
-        if out is not None:
-            raise ValueError(outdated_message(self.loss, {node: out}, "begin a new walk"))
+        self._check_untouched(node)
         grad, before = node.grad, [(parent, parent.grad) for parent in dict.fromkeys(node.parents)]
         made = contributions(node)
         self._undo.append(before)
         self.position += 1
+        self._sent |= {one.parent: one.after for one in made}
         for one in made:
             if one.after != one.after:
                 self.back()
@@ -170,6 +181,19 @@ class Backprop:
                 self._warned = True
                 warnings.warn(not_finite(self.loss, node, grad, one), RuntimeWarning, stacklevel=2)
         return Step(self.position, node, grad, made, self.words, tuple(self.words.received(node)))
+
+    def _check_untouched(self, node: Value) -> None:
+        """Raise ValueError where the node's data, derivatives or gradient changed since the walk began."""
+        name = shorten(self.words.names[node])
+        if (out := now(node)) is not None:
+            raise ValueError(outdated_message(self.loss, {node: out}, "begin a new walk"))
+        if recorded_derivatives(node) != self._recorded[self.position]:
+            raise ValueError(f"{name} has other local derivatives than when this walk began: begin a new walk.")
+        if node.grad != self._sent.get(node, 0.0):
+            raise ValueError(
+                f"The gradient of {name} is {node.grad:.6g}, and this walk left it at {self._sent.get(node, 0.0):.6g}: "
+                "something else has changed it. Begin a new walk."
+            )
 
     def next(self) -> Steps:
         """Go on to the next labelled node, a line of the derivation; returns the steps made, none at the end."""
@@ -184,7 +208,7 @@ class Backprop:
         """Undo the last step: every gradient is as it was, bit for bit. At the start there is nothing to undo."""
         if self.position:
             for parent, grad in self._undo.pop():
-                parent.grad = grad
+                parent.grad = self._sent[parent] = grad
             self.position -= 1
         return self
 
@@ -245,6 +269,8 @@ class Backprop:
         The walk stays where it is. Raises LookupError for a node that is not in the graph.
         """
         target = self.find(node)
+        if [recorded_derivatives(one) for one in self.order] != self._recorded:
+            raise ValueError("The graph has other local derivatives than when this walk began: begin a new walk.")
         here = self.position
         try:
             self.goto(max(here, self.completed_at(target)))

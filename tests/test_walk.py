@@ -250,3 +250,21 @@ def test_a_node_of_many_parents_is_told_in_a_few_lines():
 def test_a_leaf_alone_is_a_walk_of_no_steps():
     walk = Backprop(Value(2.0, label="x"))
     assert (len(walk), walk.step(), walk.why("x").gradient) == (0, None, 1.0)
+
+
+def test_a_walk_ends_where_its_graph_or_its_gradients_are_changed_by_something_else():
+    graph = build("a = x*y\nb = a + x\nc = a*b", x=5.0, y=3.0)
+    walk = Backprop(graph.loss)
+    walk.step()
+    graph["x"].data = 1.0
+    graph.loss.refresh()
+    with pytest.raises(ValueError, match="other local derivatives than when this walk began: begin a new walk"):
+        walk.goto(0).step()
+    with pytest.raises(ValueError, match="begin a new walk"):
+        walk.why("x")
+    graph.loss.zero_grad()
+    walk = Backprop(graph.loss)
+    walk.step()
+    graph.loss.zero_grad()
+    with pytest.raises(ValueError, match=r"gradient of b is 0, and this walk left it at 3.*new walk"):
+        walk.run()
