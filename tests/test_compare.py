@@ -39,7 +39,7 @@ def mazur():
 
 @pytest.fixture
 def neuron():
-    """The graph of DESIGN's example: one sigmoid neuron and half its squared error."""
+    """One sigmoid neuron and half its squared error."""
     return build("z = w*x + b\na = sigmoid(z)\nL = 0.5*(y - a)**2", w=0.3, x=1.5, b=-0.2, y=1.0)["L"]
 
 
