@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import math
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workloads import moons
+from benchmarks.workloads import moons_loss, moons_parameters
 
 
 class TupleValue:
@@ -88,37 +86,14 @@ def autograd_moons_step() -> Callable[[], float]:
     from autograd import numpy as np
     from autograd import value_and_grad
 
-    rng = random.Random(1337)
-    sizes = [2, 16, 16, 1]
-    layers = [
-        [([rng.uniform(-1.0, 1.0) for _ in range(n_in)], 0.0) for _ in range(n_out)]
-        for n_in, n_out in itertools.pairwise(sizes)
-    ]
-    parameters = [number for layer in layers for weights, bias in layer for number in (*weights, bias)]
-    points, classes = moons()
-
-    def relu(x: Any) -> Any:
-        return np.where(x > 0.0, x, 0.0)
-
-    def loss(flat: list[Any]) -> Any:
-        numbers = iter(flat)
-        net = [
-            [[next(numbers) for _ in range(n_in + 1)] for _ in range(n_out)]
-            for n_in, n_out in itertools.pairwise(sizes)
-        ]
-        scores = []
-        for point in points:
-            xs = list(point)
-            for depth, layer in enumerate(net):
-                zs = [sum((w * x for w, x in zip(neuron[:-1], xs, strict=True)), neuron[-1]) for neuron in layer]
-                xs = [relu(z) for z in zs] if depth < 2 else zs
-            scores.append(xs[0])
-        losses = [relu(1.0 + -y * s) for y, s in zip(classes, scores, strict=True)]
-        return sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in flat)
+    parameters = moons_parameters(float)
+    loss_and_slopes = value_and_grad(
+        lambda numbers: moons_loss(list(numbers), float, lambda z: np.where(z > 0.0, z, 0.0))
+    )
 
     def step() -> float:
-        now, slopes = value_and_grad(loss)(parameters)
+        loss, slopes = loss_and_slopes(parameters)
         parameters[:] = [p - 0.1 * slope for p, slope in zip(parameters, slopes, strict=True)]
-        return float(now)
+        return float(loss)
 
     return step

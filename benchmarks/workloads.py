@@ -6,12 +6,14 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 Step = Callable[[], float]
 """Does one training step and returns the loss before it."""
 
 
+@cache
 def moons(count: int = 100) -> tuple[list[tuple[float, float]], list[int]]:
     """Two half circles that reach into each other, and the class of each point, 1 or −1."""
     rng = random.Random(1)
@@ -26,19 +28,35 @@ def moons(count: int = 100) -> tuple[list[tuple[float, float]], list[int]]:
     return points, classes
 
 
-def moons_step(value: Callable[[float], Any], dot: Callable[..., Any] | None = None, cleared: Any = 0.0) -> Step:
-    """Micrograd's demo: a 2-16-16-1 net with relu, the hinge loss over 100 points, L2 regularization.
+SIZES = [2, 16, 16, 1]
 
-    With `dot` a neuron's weighted sum is one node, else single products and sums. `cleared` is what an engine has
-    for no gradient.
-    """
+
+def moons_parameters(value: Callable[[float], Any]) -> list[Any]:
+    """The parameters of the 2-16-16-1 net, per neuron its weights and then its bias."""
     rng = random.Random(1337)
-    sizes = [2, 16, 16, 1]
-    layers = [
-        [([value(rng.uniform(-1.0, 1.0)) for _ in range(n_in)], value(0.0)) for _ in range(n_out)]
-        for n_in, n_out in itertools.pairwise(sizes)
+    return [
+        value(0.0) if place == n_in else value(rng.uniform(-1.0, 1.0))
+        for n_in, n_out in itertools.pairwise(SIZES)
+        for _ in range(n_out)
+        for place in range(n_in + 1)
     ]
-    parameters = [parameter for layer in layers for weights, bias in layer for parameter in (*weights, bias)]
+
+
+def moons_loss(
+    parameters: Sequence[Any],
+    value: Callable[[float], Any],
+    relu: Callable[[Any], Any],
+    dot: Callable[..., Any] | None = None,
+) -> Any:
+    """Micrograd's demo: the hinge loss of a net with relu over 100 points, and L2 regularization.
+
+    With `dot` a neuron's weighted sum is one node, else single products and sums.
+    """
+    following = iter(parameters)
+    layers = [
+        [([next(following) for _ in range(n_in)], next(following)) for _ in range(n_out)]
+        for n_in, n_out in itertools.pairwise(SIZES)
+    ]
     points, classes = moons()
 
     def score(xs: Sequence[Any]) -> Any:
@@ -47,13 +65,20 @@ def moons_step(value: Callable[[float], Any], dot: Callable[..., Any] | None = N
                 zs = [sum((w * x for w, x in zip(weights, xs, strict=True)), bias) for weights, bias in layer]
             else:
                 zs = [dot(weights, xs, bias) for weights, bias in layer]
-            xs = [z.relu() for z in zs] if depth < len(layers) - 1 else zs
+            xs = [relu(z) for z in zs] if depth < len(layers) - 1 else zs
         return xs[0]
 
+    scores = [score([value(x) for x in point]) for point in points]
+    losses = [relu(1.0 + -y * s) for y, s in zip(classes, scores, strict=True)]
+    return sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in parameters)
+
+
+def moons_step(value: Callable[[float], Any], dot: Callable[..., Any] | None = None, cleared: Any = 0.0) -> Step:
+    """A training step of the moons net. `cleared` is what an engine has for no gradient."""
+    parameters = moons_parameters(value)
+
     def step() -> float:
-        scores = [score([value(x) for x in point]) for point in points]
-        losses = [(1.0 + -y * s).relu() for y, s in zip(classes, scores, strict=True)]
-        loss = sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in parameters)
+        loss = moons_loss(parameters, value, lambda z: z.relu(), dot)
         for parameter in parameters:
             parameter.grad = cleared
         loss.backward()

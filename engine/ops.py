@@ -285,15 +285,8 @@ def _softmax_partials(out: Any, *xs: Any) -> list[Any]:
 
 
 def _softmax_textbook(out: Any, x: Any, *others: Any) -> list[Any]:
-    whole = _sum_of(*map(EXP, (x, *others)))
+    whole = sum(map(EXP, (x, *others)))
     return [out * (1.0 - out), *[-(out * EXP(other)) / whole for other in others]]
-
-
-def _sum_of(*terms: Any) -> Any:
-    written = terms[0]
-    for term in terms[1:]:
-        written = written + term
-    return written
 
 
 def _like(x: Any, number: float) -> Any:
@@ -757,7 +750,7 @@ TOTAL: Primitive = Primitive(
     "total",
     _total,
     lambda out, *xs: [1.0] * len(xs),
-    notation=_sum_of,
+    notation=lambda *xs: sum(xs),
     requirement="infinities of opposite sign have no sum",
     on_complex=lambda *xs: sum(xs, 0j),
 )
@@ -773,7 +766,7 @@ DOT: Primitive = Primitive(
     "dot",
     _dot,
     _dot_partials,
-    notation=lambda *operands: _sum_of(*_dot_terms(*operands)),
+    notation=lambda *operands: sum(_dot_terms(*operands)),
     requirement="0·∞ and ∞ − ∞ have no value",
     on_complex=lambda *operands: sum(_dot_terms(*operands), 0j),
 )
@@ -783,7 +776,7 @@ LOGSUMEXP: Primitive = Primitive(
     _softmax,
     inside=lambda *xs: len(xs) > 0,
     requirement="the logarithm of a sum needs at least one term",
-    textbook=lambda out, *xs: [DIVIDE(EXP(x), _sum_of(*map(EXP, xs))) for x in xs],
+    textbook=lambda out, *xs: [DIVIDE(EXP(x), sum(map(EXP, xs))) for x in xs],
     on_complex=_complex_logsumexp,
 )
 SOFTMAX: Primitive = Primitive(
@@ -791,7 +784,7 @@ SOFTMAX: Primitive = Primitive(
     lambda *xs: _softmax(None, *xs)[0],
     _softmax_partials,
     textbook=_softmax_textbook,
-    notation=lambda *xs: DIVIDE(EXP(xs[0]), _sum_of(*map(EXP, xs))),
+    notation=lambda *xs: DIVIDE(EXP(xs[0]), sum(map(EXP, xs))),
     requirement="infinite scores have no shares",
     on_complex=_complex_softmax,
 )
