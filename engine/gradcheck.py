@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 from engine.backprop import gradients
@@ -38,9 +37,17 @@ class Checked:
 
     name: str
     engine: float
-    numeric: float
-    tolerance: float
+    numeric: float = math.nan
+    tolerance: float = 0.0
     reason: str = ""
+
+    def beside(self, numeric: float, tolerance: float) -> Checked:
+        """The same derivative with its number."""
+        return replace(self, numeric=numeric, tolerance=tolerance)
+
+    def left_out(self, reason: str) -> Checked:
+        """The same derivative, for which no number can be had."""
+        return replace(self, reason=reason)
 
     @property
     def error(self) -> float:
@@ -153,17 +160,14 @@ class _Graph:
         self.forward = [node for node in everything if node in used]
         self.leaves = [leaf for leaf in leaves(everything) if not leaf.is_constant] if everything else [loss]
         self.analytic = all(node._row.on_complex for node in self.forward)
-        self.gradient = self._swept(lambda derivative: derivative)
-        self.terms = self._swept(abs)
-
-    def _swept(self, change: Callable[[float], float]) -> dict[Value, float]:
-        """∂loss/∂node for every node, by the chain rule over the recorded derivatives, each changed."""
-        copies = clone(self.loss)
-        for copy in copies.values():
-            if copy.op:
-                copy.set_derivatives([None if d is None else change(d) for d in recorded_derivatives(copy)])
-        gradients(copies[self.loss], backward_order(copies[self.loss]))
-        return {node: copy.grad for node, copy in copies.items()}
+        copies = clone(loss)
+        order = backward_order(copies[loss])
+        gradients(copies[loss], order)
+        self.gradient = {node: copy.grad for node, copy in copies.items()}
+        for copy in order:  # once more, for the sum of the absolute values of all terms
+            copy.set_derivatives([None if d is None else abs(d) for d in recorded_derivatives(copy)])
+        gradients(copies[loss], order)
+        self.terms = {node: copy.grad for node, copy in copies.items()}
 
     def by_leaf(self, leaf: Value) -> Checked:
         engine = self.gradient[leaf]
@@ -172,25 +176,25 @@ class _Graph:
             if not moved.isdisjoint(node.parents):
                 moved.add(node)
         affected = [node for node in self.forward if node in moved]
-        check = partial(Checked, self.names[leaf], engine)
+        asked = Checked(self.names[leaf], engine)
         for node in affected:
             reason = _not_smooth(
                 node._row, [parent.data for parent in node.parents], [p in moved for p in node.parents]
             )
             if reason:
-                return check(math.nan, 0.0, f"{self.names[node]} ({node.op}) stands {reason}")
+                return asked.left_out(f"{self.names[node]} ({node.op}) stands {reason}")
         if not math.isfinite(engine):
-            return check(math.nan, 0.0, "it has no value" if engine != engine else "it is infinite")
+            return asked.left_out("it has no value" if engine != engine else "it is infinite")
         if self.loss not in moved:
-            return check(0.0, 0.0)
+            return asked.beside(0.0, 0.0)
         rounding = ROUNDING * self.terms[leaf]
         found = None
         if self.analytic:
             found = _by_complex_step(
-                check, leaf.data, lambda z: self._values(affected, leaf, z, "on_complex")[self.loss], rounding
+                asked, leaf.data, lambda z: self._values(affected, leaf, z, "on_complex")[self.loss], rounding
             )
         size = max([abs(node.data) for node in affected], default=abs(leaf.data))
-        return found or _by_differences(check, leaf.data, lambda x: self._at(affected, leaf, x), 1e3 * rounding, size)
+        return found or _by_differences(asked, leaf.data, lambda x: self._at(affected, leaf, x), 1e3 * rounding, size)
 
     def _values(self, affected: Sequence[Value], leaf: Value, number: Any, form: str) -> dict[Value, Any]:
         values: dict[Value, Any] = {leaf: number}
@@ -215,7 +219,7 @@ class _Graph:
                 finite = recorded is None or not math.isinf(recorded)
                 if finite and not parent.is_constant and not _not_smooth(node._row, operands, moving):
                     name = f"∂{self.names[node]}/∂{self.names[parent]}"
-                    checked = _local(partial(Checked, name, recorded or 0.0), node._row, operands, place)
+                    checked = _local(Checked(name, recorded or 0.0), node._row, operands, place)
                     if checked.verdict != "right":
                         wrong.append(checked)
         return wrong
@@ -233,7 +237,7 @@ def _not_smooth(row: Primitive, operands: Sequence[float], moving: Sequence[bool
     return ""
 
 
-def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[float], place: int) -> Checked:
+def _local(asked: Checked, row: Primitive, operands: Sequence[float], place: int) -> Checked:
     """A partial of a row against its numeric derivative by the operand at `place`."""
 
     def at(x: Any, form: Callable[..., Any]) -> Any:
@@ -241,7 +245,7 @@ def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[flo
 
     form = row.on_complex
     if form is not None:
-        found = _by_complex_step(check, operands[place], lambda z: at(z, form), 0.0)
+        found = _by_complex_step(asked, operands[place], lambda z: at(z, form), 0.0)
         if found is not None:
             return found
     others = list(operands)
@@ -250,21 +254,18 @@ def _local(check: Callable[..., Checked], row: Primitive, operands: Sequence[flo
         others[place] = x
         return at(x, row.forward), row.sides(others)
 
-    return _by_differences(check, operands[place], moved, 0.0, abs(row.forward(*operands)))
+    return _by_differences(asked, operands[place], moved, 0.0, abs(row.forward(*operands)))
 
 
-def _by_complex_step(
-    check: Callable[..., Checked], x: float, at: Callable[[complex], complex], rounding: float
-) -> Checked | None:
+def _by_complex_step(asked: Checked, x: float, at: Callable[[complex], complex], rounding: float) -> Checked | None:
     """Im f(x + ih)/h, or None where it is not finite."""
     step = STEP * (abs(x) or 1.0)
     numeric = at(complex(x, step)).imag / step
-    engine = check(0.0, 0.0).engine
     if not math.isfinite(numeric):
         return None
-    if max(abs(numeric), abs(engine)) * step < SMALLEST and engine != numeric:
-        return check(math.nan, 0.0, "it is too small for a numeric derivative")
-    return check(numeric, max(ANALYTIC * abs(numeric), rounding))
+    if max(abs(numeric), abs(asked.engine)) * step < SMALLEST and asked.engine != numeric:
+        return asked.left_out("it is too small for a numeric derivative")
+    return asked.beside(numeric, max(ANALYTIC * abs(numeric), rounding))
 
 
 def _computed(form: Callable[..., Any], operands: Sequence[Any]) -> Any:
@@ -276,7 +277,7 @@ def _computed(form: Callable[..., Any], operands: Sequence[Any]) -> Any:
 
 
 def _by_differences(
-    check: Callable[..., Checked],
+    asked: Checked,
     x: float,
     at: Callable[[float], tuple[float, object]],
     rounding: float,
@@ -289,13 +290,13 @@ def _by_differences(
     Advances in Engineering Software 4 (1982) 75.
     """
     if not math.isfinite(x):
-        return check(math.nan, 0.0, "there are no differences at infinity")
+        return asked.left_out("there are no differences at infinity")
     _, here = at(x)
     step = 0.1 * max(abs(x), 0.1)
     while not all(math.isfinite(out) and side == here for out, side in (at(x - step), at(x + step))):
         step /= 2.0
         if step < 1e-7 * max(abs(x), 1e-3):
-            return check(math.nan, 0.0, "a kink, or the end of the domain, is too near for differences")
+            return asked.left_out("a kink, or the end of the domain, is too near for differences")
     noise = 1e-15 * size / step  # what rounding alone makes of a difference
     shrink = 1.4
     best, error = math.nan, math.inf
@@ -312,7 +313,6 @@ def _by_differences(
         row = extrapolated
         step /= shrink
     uncertain = max(4.0 * error, rounding, noise)
-    engine = check(0.0, 0.0).engine
-    if not uncertain <= WORST * max(abs(best), abs(engine)) and (engine or abs(best) > uncertain):
-        return check(math.nan, 0.0, f"differences have too few digits here: {best:.3g} ± {uncertain:.1g}")
-    return check(best, max(NUMERIC * abs(best), uncertain))
+    if not uncertain <= WORST * max(abs(best), abs(asked.engine)) and (asked.engine or abs(best) > uncertain):
+        return asked.left_out(f"differences have too few digits here: {best:.3g} ± {uncertain:.1g}")
+    return asked.beside(best, max(NUMERIC * abs(best), uncertain))

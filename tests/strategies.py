@@ -42,6 +42,14 @@ def drawn_leaves(example: dict[str, Any], seed: int) -> dict[str, float]:
     return {name: rng.uniform(*bounds) for name, bounds in example["variables"].items() if name != "lr"}
 
 
+def leaf_gradients(loss: Value, leaves: list[Value]) -> list[float]:
+    """The gradients of the leaves by one backward pass, from 0."""
+    for leaf in leaves:
+        leaf.grad = 0.0
+    loss.backward()
+    return [leaf.grad for leaf in leaves]
+
+
 def apply_unary(name: str, x: Value) -> Value:
     if name == "neg":
         return -x

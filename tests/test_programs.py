@@ -10,16 +10,9 @@ from mpmath import mp, mpf
 from engine import Backprop, DomainError, grad, gradcheck
 from engine.graph import forward_order, nodes, recorded_derivatives
 from tests.reference import FORMULAS
-from tests.strategies import is_tame, programs
+from tests.strategies import is_tame, leaf_gradients, programs
 
 CLOSE = 1e-12  # relative to the sum of the absolute values of all path products
-
-
-def gradients(loss, leaves):
-    for leaf in leaves:
-        leaf.grad = 0.0
-    loss.backward()
-    return [leaf.grad for leaf in leaves]
 
 
 def along_paths(loss, leaf, weigh):
@@ -58,14 +51,14 @@ def to_50_digits(loss, leaves):
 @given(programs())
 def test_gradients_agree_with_50_digits(program):
     loss, leaves = program
-    agree(gradients(loss, leaves), to_50_digits(loss, leaves), loss, leaves)
+    agree(leaf_gradients(loss, leaves), to_50_digits(loss, leaves), loss, leaves)
 
 
 @given(programs())
 def test_gradients_agree_with_the_complex_step(program):
     loss, leaves = program
     assume(all(node._row.on_complex for node in forward_order(loss)))
-    for leaf, engine in zip(leaves, gradients(loss, leaves), strict=True):
+    for leaf, engine in zip(leaves, leaf_gradients(loss, leaves), strict=True):
         values = {leaf: complex(leaf.data, 1e-100)}
         for node in forward_order(loss):
             values[node] = node._row.on_complex(*[values.get(p, complex(p.data)) for p in node.parents])
@@ -76,13 +69,13 @@ def test_gradients_agree_with_the_complex_step(program):
 @given(programs())
 def test_the_gradient_is_the_sum_over_all_paths(program):
     loss, leaves = program
-    agree(gradients(loss, leaves), [along_paths(loss, leaf, lambda d: d) for leaf in leaves], loss, leaves)
+    agree(leaf_gradients(loss, leaves), [along_paths(loss, leaf, lambda d: d) for leaf in leaves], loss, leaves)
 
 
 @given(programs())
 def test_grad_is_backward_as_a_graph(program):
     loss, leaves = program
-    agree([derivative.data for derivative in grad(loss, leaves)], gradients(loss, leaves), loss, leaves)
+    agree([derivative.data for derivative in grad(loss, leaves)], leaf_gradients(loss, leaves), loss, leaves)
 
 
 @given(programs(), st.lists(st.floats(-2.0, 2.0).map(lambda x: round(x, 2) + 0.005), min_size=4, max_size=4))
@@ -133,14 +126,14 @@ def test_gradcheck_always_finds_a_planted_slip(program, data):
 @given(programs(), st.floats(-3, 3).filter(lambda factor: factor == 0.0 or abs(factor) > 1e-100))
 def test_the_gradient_is_linear_in_the_loss(program, factor):
     loss, leaves = program
-    once = gradients(loss, leaves)
-    agree(gradients(loss * factor + 1.0, leaves), [factor * grad for grad in once], loss, leaves, abs(factor))
+    once = leaf_gradients(loss, leaves)
+    agree(leaf_gradients(loss * factor + 1.0, leaves), [factor * grad for grad in once], loss, leaves, abs(factor))
 
 
 @given(programs())
 def test_twice_backward_is_twice_the_gradient(program):
     loss, leaves = program
-    once = gradients(loss, leaves)
+    once = leaf_gradients(loss, leaves)
     inner = {node: node.grad for node in nodes(loss) if node.op}
     loss.backward()
     agree([leaf.grad for leaf in leaves], [2.0 * grad for grad in once], loss, leaves, 2.0)
@@ -151,7 +144,7 @@ def test_twice_backward_is_twice_the_gradient(program):
 def test_two_losses_add_up(program, other):
     (loss, leaves), (second, _) = program, other
     shared = loss * second.data + loss.tanh()
-    each = [sum(pair) for pair in zip(gradients(loss, leaves), gradients(shared, leaves), strict=True)]
+    each = [sum(pair) for pair in zip(leaf_gradients(loss, leaves), leaf_gradients(shared, leaves), strict=True)]
     for leaf in leaves:
         leaf.grad = 0.0
     loss.backward()
@@ -163,7 +156,7 @@ def test_two_losses_add_up(program, other):
 def test_a_walk_ends_with_the_gradients_of_backward_and_its_beginning_can_be_had_again(program):
     loss, leaves = program
     loss.zero_grad()
-    expected = gradients(loss, leaves)
+    expected = leaf_gradients(loss, leaves)
     loss.zero_grad()
     walk = Backprop(loss).run()
     assert [leaf.grad.hex() for leaf in leaves] == [grad.hex() for grad in expected]
@@ -175,4 +168,4 @@ def test_a_walk_ends_with_the_gradients_of_backward_and_its_beginning_can_be_had
 def test_a_program_survives_pickling(program):
     loss, leaves = program
     twin, *twins = pickle.loads(pickle.dumps([loss, *leaves]))
-    assert gradients(twin, twins) == gradients(loss, leaves)
+    assert leaf_gradients(twin, twins) == leaf_gradients(loss, leaves)

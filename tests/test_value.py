@@ -45,20 +45,13 @@ from engine import (
 from engine.graph import computed_nodes, nodes
 from engine.value import record
 from tests.reference import ROWS, arity
-from tests.strategies import graphs
+from tests.strategies import graphs, leaf_gradients
 
 
 class Watched(Value):
     """A Value whose end can be seen."""
 
     __slots__ = ("__weakref__",)
-
-
-def leaf_gradients(loss, leaves):
-    for leaf in leaves:
-        leaf.grad = 0.0
-    loss.backward()
-    return [leaf.grad for leaf in leaves]
 
 
 def test_a_node_records_parents_and_local_derivatives_in_operand_order():
