@@ -58,6 +58,7 @@ from engine.functions import (
     tanh,
     total,
 )
+from engine.graph import nodes
 from engine.value import Value, label_all
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
@@ -142,6 +143,7 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "nodes",
     "relu",
     "sigmoid",
     "sign",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 
-from engine.graph import derivatives_by_parent, names, reached, search, shorten
+from engine.graph import derivatives_by_parent, names, reached, search
+from engine.text import shorten
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from pathlib import Path
 from engine.compare import judge, read_answers
 from engine.debugger import Debugger
 from engine.drawing import LayoutError, draw
-from engine.explain import number, update_in_words
+from engine.explain import update_in_words
 from engine.formula import FormulaError, Graph, build
-from engine.graph import nodes, shorten
+from engine.graph import nodes
+from engine.text import number, shorten
 from engine.walk import Backprop
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from engine.explain import Words
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.value import Value
+
+if TYPE_CHECKING:
+    from engine.text import Notation
 
 PROGRAM_VARIABLE = "CHALKGRAD_DOT"
 TIMEOUT = 300  # seconds for one layout
@@ -43,11 +46,15 @@ class LayoutError(RuntimeError):
     """No layout program is to be had, or it failed."""
 
 
-def draw(loss: Value) -> Drawing:
-    """The picture of the graph under a loss; `walk.draw()` marks what a walk has done. Raises TypeError otherwise."""
+def draw(loss: Value, *, notation: Notation = "plain") -> Drawing:
+    """The picture of the graph under a loss; `walk.draw()` marks what a walk has done.
+
+    The labels are as they were typed, or in a `notation` of print: `w2_1_3` is w²₁,₃ in `"unicode"` and w^{2}_{1,3}
+    in `"latex"`. Raises TypeError for what is no Value and ValueError for an unknown notation.
+    """
     if not isinstance(loss, Value):
         raise TypeError(f"draw needs a Value, not {type(loss).__name__} {loss!r:.60}. A walk has `walk.draw()`.")
-    return Drawing(loss)
+    return Drawing(loss, notation=notation)
 
 
 class Drawing:
@@ -56,8 +63,15 @@ class Drawing:
     It holds the numbers of the moment it was made.
     """
 
-    def __init__(self, loss: Value, *, order: list[Value] | None = None, position: int | None = None) -> None:
-        self._words = Words(loss)
+    def __init__(
+        self,
+        loss: Value,
+        *,
+        order: list[Value] | None = None,
+        position: int | None = None,
+        notation: Notation = "plain",
+    ) -> None:
+        self._words = Words(loss, notation=notation)
         self._order, self._position = order or [], position
         self._every = nodes(loss)
         self._outdated = outdated(loss)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.backprop import Contribution
 from engine.forward import now
@@ -16,13 +16,15 @@ from engine.graph import (
     leading_to,
     names,
     recorded_derivatives,
-    shorten,
 )
 from engine.ops import Primitive
+from engine.text import SUPERSCRIPTS, factor, in_notation, number, shorten
 from engine.value import Value
 
+if TYPE_CHECKING:
+    from engine.text import Notation
+
 SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of text holds together
-SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 LONGEST = 160  # characters of a formula that is still read
 MOST_LINES = 12  # contributions or steps that are still read; the rest is counted
 
@@ -142,16 +144,6 @@ def symbol(operand: Any) -> Symbol:
     return operand if isinstance(operand, Symbol) else Symbol("", ATOM, float(operand))
 
 
-def number(x: float, digits: int = 6) -> str:
-    """`x` to `digits` significant digits, as people write it: with a true minus sign."""
-    return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0 leaves no −0
-
-
-def factor(x: float, digits: int = 6) -> str:
-    """`x` as a factor, in parentheses where it is negative."""
-    return f"({number(x, digits)})" if x < 0.0 else number(x, digits)
-
-
 def _signed_sum(terms: Sequence[float], digits: int) -> str:
     text = number(terms[0], digits)
     for term in terms[1:]:
@@ -162,11 +154,14 @@ def _signed_sum(terms: Sequence[float], digits: int) -> str:
 class Words:
     """The names and formulas of one graph."""
 
-    def __init__(self, loss: Value, *, digits: int = 6) -> None:
+    def __init__(self, loss: Value, *, digits: int = 6, notation: Notation = "plain") -> None:
         self.loss = loss
         self.digits = digits
         self.order = backward_order(loss)
-        self.names = {node: shorten(name, 200) for node, name in names(loss).items()}
+        self.names = {
+            node: shorten(name if node.is_constant else in_notation(name, notation), 200)
+            for node, name in names(loss).items()
+        }
 
     @cached_property
     def rank(self) -> dict[Value, int]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from engine import ops
 from engine.forward import DomainError, as_float, evaluate
-from engine.graph import nearest, shorten
+from engine.text import nearest, shorten
 from engine.value import Value, record
 
 LONGEST_FORMULA = 10_000  # characters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.graph import forward_order, names, recorded_derivatives, shorten
+from engine.graph import forward_order, names, recorded_derivatives
+from engine.text import shorten
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:

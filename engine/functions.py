@@ -14,7 +14,7 @@ from engine.backprop import Contribution, not_finite
 from engine.forward import refuse_outdated, shown
 from engine.graph import computed_nodes
 from engine.ops import weighted_sum
-from engine.value import Value, constant, make_node, record, record_many
+from engine.value import Value, apply, constant, make_node, record, record_many
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 def exp(x: Operand) -> Value:
     """The exponential, e^x."""
-    return record(ops.EXP, (x,))
+    return apply(ops.EXP, x)
 
 
 def log(x: Operand) -> Value:
     """The natural logarithm of x, which must be above 0."""
-    return record(ops.LOG, (x,))
+    return apply(ops.LOG, x)
 
 
 def expm1(x: Operand) -> Value:
@@ -108,7 +108,7 @@ def cosh(x: Operand) -> Value:
 
 def tanh(x: Operand) -> Value:
     """The hyperbolic tangent; tanh' = 1 − tanh²."""
-    return record(ops.TANH, (x,))
+    return apply(ops.TANH, x)
 
 
 def asinh(x: Operand) -> Value:
@@ -128,7 +128,7 @@ def atanh(x: Operand) -> Value:
 
 def sigmoid(x: Operand) -> Value:
     """σ(x) = 1/(1 + e^−x); σ' = σ(1 − σ)."""
-    return record(ops.SIGMOID, (x,))
+    return apply(ops.SIGMOID, x)
 
 
 def logsigmoid(x: Operand) -> Value:
@@ -148,7 +148,7 @@ def softsign(x: Operand) -> Value:
 
 def relu(x: Operand) -> Value:
     """max(0, x), with derivative 0 at 0."""
-    return record(ops.RELU, (x,))
+    return apply(ops.RELU, x)
 
 
 def step(x: Operand) -> Value:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.backprop import gradients
-from engine.explain import number
 from engine.forward import needed, refuse_outdated, shown
-from engine.graph import backward_order, forward_order, leaves, names, recorded_derivatives, shorten
+from engine.graph import backward_order, forward_order, leaves, names, recorded_derivatives
 from engine.ops import Primitive
 from engine.report import Findings
+from engine.text import number, shorten
 from engine.value import Value, clone
 
 STEP = 1e-40  # of the complex step, relative: its error goes with the square

@@ -5,6 +5,8 @@ from __future__ import annotations
 from _thread import RLock  # as `threading` has it, without the milliseconds of importing that
 from itertools import count
 
+from engine.text import nearest, shorten
+
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -211,30 +213,6 @@ def find(named: dict[N, str], name: str) -> N:
 def named_nodes(named: dict[N, str]) -> list[str]:
     """The names a person may ask for, in forward order."""
     return [name for node, name in named.items() if not node.is_constant]
-
-
-def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """One sentence that points from a name that is not there to those that are."""
-    known = list(dict.fromkeys(known))
-    import difflib  # only where a name is wrong, so that starting does not wait for it
-
-    by_case = {candidate[:200].casefold(): candidate for candidate in reversed(known)}
-    alike = difflib.get_close_matches(name[:200].casefold(), by_case, n=limit, cutoff=0.5)
-    if alike:
-        return f"Did you mean {' or '.join(f'`{shorten(by_case[found])}`' for found in alike)}?"
-    if not known:
-        return "There are no names."
-    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-    return f"Known names: {', '.join(map(shorten, known[:12]))}{more}."
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """`text` on one line and safe to print, cut in the middle where it is longer than `limit`.
-
-    Control and direction characters, which would change what is around them, become visible codes.
-    """
-    cut = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
 
 
 def leading_to(target: N, order: Sequence[N]) -> set[N]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from engine.explain import number
-from engine.graph import shorten
+from engine.text import number, shorten, table
 
 Verdict = Literal["right", "wrong", "undecided", "invalid"]
 
@@ -103,28 +101,16 @@ _MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
 
 
 def _table(rows: list[Row]) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("answer to", overflow="fold")
-    table.add_column("yours", overflow="fold", max_width=44)
-    for title in ("engine", "difference"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    cells = []
     for row in rows:
         expected = "" if row.expected is None else number(row.expected, 9)
         difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
-        cells = [shorten(row.name), shorten(row.answer), expected, difference]
-        table.add_row(*map(Text, cells), Text(f"{_MARK[row.verdict]} {row.verdict}"))
-    output = io.StringIO()
-    Console(file=output, width=110, color_system=None, legacy_windows=False).print(table)
+        mark = f"{_MARK[row.verdict]} {row.verdict}"
+        cells.append([shorten(row.name), shorten(row.answer), expected, difference, mark])
+    shown = table(["answer to", "yours", "engine", "difference", "verdict"], cells, justify="llrrl")
     counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = [line.rstrip() for line in output.getvalue().splitlines() if line.strip()]
-    return "\n".join([*lines, "", f"{summary} of {len(rows)}"])
+    return f"{shown}\n\n{summary} of {len(rows)}"
 
 
 def _details(row: Row, told: set[str]) -> str:

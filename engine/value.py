@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from engine import backprop, ops
 from engine.forward import as_float, data_of, evaluate, evaluated, has_value, partials, shown
-from engine.graph import nodes, recorded_derivatives, shorten
+from engine.graph import nodes, recorded_derivatives
 from engine.methods import Methods
 from engine.ops import ADD, DIVIDE, MULTIPLY, NEGATE, SUBTRACT
+from engine.text import shorten
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
@@ -147,23 +148,23 @@ class Value(Methods):
 
     def exp(self) -> Value:
         """The exponential, e^self."""
-        return _apply(ops.EXP, self)
+        return apply(ops.EXP, self)
 
     def log(self) -> Value:
         """The natural logarithm of self, which must be above 0."""
-        return _apply(ops.LOG, self)
+        return apply(ops.LOG, self)
 
     def tanh(self) -> Value:
         """The hyperbolic tangent; tanh' = 1 − tanh²."""
-        return _apply(ops.TANH, self)
+        return apply(ops.TANH, self)
 
     def sigmoid(self) -> Value:
         """σ(self) = 1/(1 + e^−self); σ' = σ(1 − σ)."""
-        return _apply(ops.SIGMOID, self)
+        return apply(ops.SIGMOID, self)
 
     def relu(self) -> Value:
         """max(0, self), with derivative 0 at 0."""
-        return _apply(ops.RELU, self)
+        return apply(ops.RELU, self)
 
     # The record.
 
@@ -406,11 +407,11 @@ def record_many(row: Primitive, operands: tuple[Any, ...]) -> Value:
     return make_node(row, out, operands, None, row.derivatives(out, tuple(data)), None)
 
 
-def _apply(row: Primitive, x: Value) -> Value:
+def apply(row: Primitive, x: Any) -> Value:
     """As `record`, for a row that gives value and derivative at once."""
     try:
         out, derivative = row.at(x._plain)  # type: ignore[misc]
-    except TypeError:  # of a constant, or of what is no number
+    except (AttributeError, TypeError):  # of a constant, or of what is no Value
         return record(row, (x,))
     if out - out == 0.0:  # finite
         return make_node(row, out, x, None, derivative, None)

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
-from engine.explain import Words, factor, line_in_words, step_in_words
+from engine.explain import Words, line_in_words, step_in_words
 from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import (
     Path,
@@ -22,9 +23,12 @@ from engine.graph import (
     nodes,
     paths,
     recorded_derivatives,
-    shorten,
 )
+from engine.text import factor, shorten
 from engine.value import Value
+
+if TYPE_CHECKING:
+    from engine.text import Notation
 
 
 @dataclass(frozen=True)
@@ -280,9 +284,9 @@ class Backprop:
         found, count = paths(self.loss, target)
         return Why(target, tuple(found), count, gradient, self.words)
 
-    def draw(self) -> Drawing:
-        """The graph with what is done, now and next marked."""
-        return Drawing(self.loss, order=self.order, position=self.position)
+    def draw(self, *, notation: Notation = "plain") -> Drawing:
+        """The graph with what is done, now and next marked; `notation` is that of `engine.draw`."""
+        return Drawing(self.loss, order=self.order, position=self.position, notation=notation)
 
     def interact(self, commands: Iterable[str] | None = None) -> None:
         """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""

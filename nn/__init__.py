@@ -1,5 +1,42 @@
 """chalkgrad's nets: what trains, built from the engine's Values."""
 
-from nn.optim import gradient_descent_step
+from nn.init import he_normal, he_uniform, uniform, xavier_normal, xavier_uniform, zeros
+from nn.layers import MLP, Layer, Neuron
+from nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    half_squared_error,
+    hinge,
+    mae,
+    mse,
+)
+from nn.module import Module
+from nn.norm import BatchNorm
+from nn.optim import SGD, Adam, RMSprop, clip_gradients, gradient_descent_step
 
-__all__ = ["gradient_descent_step"]
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "BatchNorm",
+    "Layer",
+    "Module",
+    "Neuron",
+    "RMSprop",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "clip_gradients",
+    "cross_entropy",
+    "gradient_descent_step",
+    "half_squared_error",
+    "he_normal",
+    "he_uniform",
+    "hinge",
+    "mae",
+    "mse",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
