@@ -14,20 +14,25 @@ from nn.losses import (
 from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, RMSprop, clip_gradients, gradient_descent_step
+from nn.train import History, NotFinite, accuracy, fit
 
 __all__ = [
     "MLP",
     "SGD",
     "Adam",
     "BatchNorm",
+    "History",
     "Layer",
     "Module",
     "Neuron",
+    "NotFinite",
     "RMSprop",
+    "accuracy",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "clip_gradients",
     "cross_entropy",
+    "fit",
     "gradient_descent_step",
     "half_squared_error",
     "he_normal",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,25 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.random import Generator
 
-from engine import Value, dot
+from engine import DomainError, Value, dot, nodes
 from engine.text import nearest, shorten
 from nn.activations import Activation, as_activation
 from nn.data import as_leaves, refuse_count
 from nn.init import Init, as_generator, first_weights
 from nn.module import Module, Output
 from nn.norm import BatchNorm
+
+
+class ForwardError(DomainError):
+    """An operation of a layer has no value.
+
+    `layer`, which counts from 1, is where that began, and `node` what was infinite there first, if anything was.
+    """
+
+    def __init__(self, message: str, layer: int, node: Value | None = None) -> None:
+        super().__init__(f"Layer {layer}: {message}", node)
+        self.layer = layer
+
 
 Function: TypeAlias = str | Callable[[Value], Value] | Activation
 Rows: TypeAlias = list[list[Value]]
@@ -71,19 +85,25 @@ class Neuron(Module):
 
     def weighted_sum(self, inputs: Sequence[Value], example: str = "") -> Value:
         """Z = Σ W_i·A_i + B."""
-        if self.atomic:
-            z = self.weights[0] * inputs[0]
-            for weight, a in zip(self.weights[1:], inputs[1:], strict=True):
-                z = z + weight * a
-            z = z if self.bias is None else z + self.bias
-        else:
-            z = dot(self.weights, inputs, self.bias)
+        try:
+            z = self._atomic_sum(inputs) if self.atomic else dot(self.weights, inputs, self.bias)
+        except DomainError as error:
+            raise DomainError(f"{self._z}{example}: {error}") from error
         z.label = self._z + example
         return z
 
+    def _atomic_sum(self, inputs: Sequence[Value]) -> Value:
+        z = self.weights[0] * inputs[0]
+        for weight, a in zip(self.weights[1:], inputs[1:], strict=True):
+            z = z + weight * a
+        return z if self.bias is None else z + self.bias
+
     def activated(self, z: Value, example: str = "") -> Value:
         """A = f(Z); a linear unit's A is its Z."""
-        a = self.activation.function(z)
+        try:
+            a = self.activation.function(z)
+        except DomainError as error:
+            raise DomainError(f"{self._a}{example}: {error}") from error
         if not isinstance(a, Value):
             raise TypeError(
                 f"The activation {self.activation.name} must return a Value, and it gave {type(a).__name__} {a!r:.60}."
@@ -218,14 +238,36 @@ class MLP(Module):
 
     def _activities(self, rows: Rows, examples: Sequence[str]) -> list[Activity]:
         found: list[Activity] = []
-        for layer in self.layers:
-            found.append(layer.activity(rows, examples))
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                found.append(layer.activity(rows, examples))
+            except DomainError as error:
+                raise _located(error, number, rows) from error
             rows = found[-1].A
         return found
 
     def __repr__(self) -> str:
         sizes = " → ".join(_size(layer) for layer in self.layers)
         return f"MLP({self.n_inputs} → {sizes}, {len(self.parameters())} parameters)"
+
+
+def _located(error: DomainError, number: int, rows: Rows) -> ForwardError:
+    """The error of layer `number`, or of the layer before it in which one of its inputs became infinite."""
+    infinite = (node for row in rows for a in row for node in nodes(a) if not math.isfinite(node.data))
+    first = next(infinite, None)
+    return ForwardError(str(error), (layer_of(first) if first else None) or number, first)
+
+
+def layer_of(node: Value) -> int | None:
+    """The number of the layer that a node belongs to, by its label; None where that tells of none."""
+    found = re.match(r"[a-z]+(\d+)_", node.label)
+    return int(found[1]) if found else None
+
+
+def outputs_of(model: Module) -> int | None:
+    """How many outputs a net or a layer has; None where that is not known."""
+    last = getattr(model, "layers", [model])[-1]
+    return len(last.neurons) if isinstance(last, Layer) else None
 
 
 def _size(layer: Layer) -> str:

@@ -8,6 +8,7 @@ squared error, for each example); `reduction` takes their `"mean"` or their `"su
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -17,6 +18,7 @@ import numpy as np
 import engine
 from engine import Value, dot, log, logsumexp, maximum, mean, softplus, total
 from engine.text import nearest, shorten
+from nn.data import as_array, refuse_not_finite
 from nn.module import Module
 
 Reduction: TypeAlias = Literal["mean", "sum"]
@@ -59,7 +61,7 @@ def binary_cross_entropy(outputs: Any, targets: Any, reduction: Reduction = "mea
                 f"binary_cross_entropy takes probabilities, and one is {_data(p):.6g}{_of(p)}. Give the net "
                 'output="sigmoid", or take binary_cross_entropy_with_logits, which has the sigmoid in it.'
             )
-        _refuse_target("binary_cross_entropy", t, 0.0, 1.0)
+        _refuse_no_share("binary_cross_entropy", t)
         terms.append(-(t * _bounded_log(p) + (1.0 - t) * _bounded_log(1.0 - p)))
     return _reduced(terms, reduction)
 
@@ -75,7 +77,7 @@ def binary_cross_entropy_with_logits(outputs: Any, targets: Any, reduction: Redu
     """
     terms = []
     for o, t in _pairs(outputs, targets):
-        _refuse_target("binary_cross_entropy_with_logits", t, 0.0, 1.0)
+        _refuse_no_share("binary_cross_entropy_with_logits", t)
         terms.append(t * softplus(-o) + (1.0 - t) * softplus(o))
     return _reduced(terms, reduction)
 
@@ -86,7 +88,9 @@ def cross_entropy(outputs: Any, targets: Any, reduction: Reduction = "mean") -> 
     A target is the class, counted from 0, or a list with the probability of each class. Raises ValueError for one
     output alone, a class out of range, and probabilities that are negative or don't add up to 1.
     """
-    one_example = bool(len(outputs)) and not _is_list(outputs[0])
+    if not (_is_list(outputs) and len(outputs)):
+        outputs = [outputs]
+    one_example = not _is_list(outputs[0])
     rows, wanted = ([outputs], [targets]) if one_example else (outputs, targets)
     _refuse_lengths(rows, wanted)
     return _reduced([_class_loss(list(row), target) for row, target in zip(rows, wanted, strict=True)], reduction)
@@ -106,13 +110,16 @@ def _class_loss(logits: list[Value], target: Any) -> Value:
     shares = list(target)
     if len(shares) != len(logits):
         raise ValueError(f"A target has {len(shares)} class probabilities, and there are {len(logits)} outputs.")
-    numbers = [_data(share) for share in shares]
-    if min(numbers) < 0.0 or abs(sum(numbers) - 1.0) > 1e-6:
-        raise ValueError(
-            f"Class probabilities must not be negative and must add up to 1: {shorten(str(numbers))} adds up to "
-            f"{sum(numbers):.6g}. A target that is no list is the number of the class."
-        )
+    _refuse_shares([_data(share) for share in shares])
     return dot(shares, [whole - logit for logit in logits])
+
+
+def _refuse_shares(shares: Sequence[float]) -> None:
+    if not min(shares) >= 0.0 or not abs(sum(shares) - 1.0) <= 1e-6:
+        raise ValueError(
+            f"Class probabilities must not be negative and must add up to 1: {shorten(str(shares))} adds up to "
+            f"{sum(shares):.6g}. A target that is no list is the number of the class."
+        )
 
 
 def _one_hot(target: Value, classes: int) -> list[Value]:
@@ -134,8 +141,7 @@ def hinge(outputs: Any, targets: Any, reduction: Reduction = "mean") -> Value:
     """Max-margin loss max(0, 1 − t·o) over all outputs, with targets −1 and 1. Cortes and Vapnik 1995."""
     terms = []
     for o, t in _pairs(outputs, targets):
-        if abs(_data(t)) != 1.0:
-            raise ValueError(f"hinge takes targets −1 and 1, and one is {_data(t):.6g}. For 0 and 1 write 2*t − 1.")
+        _refuse_no_sign("hinge", t)
         terms.append((1.0 - t * o).relu())
     return _reduced(terms, reduction)
 
@@ -158,11 +164,14 @@ OF_LOGITS = ("binary_cross_entropy_with_logits", "cross_entropy")
 
 
 def as_loss(given: str | Loss) -> tuple[str, Loss]:
-    """The name of a loss and its function. Raises ValueError for an unknown name, TypeError for what is no function."""
+    """The name of a loss, and the function of a batch: by name, the mean over the examples.
+
+    Raises ValueError for an unknown name, TypeError for what is neither name nor function.
+    """
     if isinstance(given, str):
         if given not in LOSSES:
             raise ValueError(f"There is no loss {shorten(given)!r}. {nearest(given, LOSSES)}")
-        return given, LOSSES[given]
+        return given, partial(LOSSES[given], reduction="mean")
     if not callable(given):
         raise TypeError(f"A loss is a name or a function of outputs and targets, not {type(given).__name__}.")
     inner = given.func if isinstance(given, partial) else given
@@ -187,6 +196,51 @@ def refuse_output(model: Module, name: str) -> None:
             "binary_cross_entropy expects probabilities, and a linear output gives any number. Give the net "
             'output="sigmoid", or take binary_cross_entropy_with_logits, which has the sigmoid in it.'
         )
+
+
+def as_targets(loss: str, y: Any, n_examples: int, n_outputs: int | None, name: str = "y") -> list[Any]:
+    """The targets as a list over examples, as the loss of that name takes them; those of a loss of one's own as given.
+
+    Raises TypeError and ValueError for another number of them, another shape, and what the loss can't take, with the
+    row where that stands.
+    """
+    if loss not in LOSSES:
+        if len(y) != n_examples:
+            raise ValueError(f"There are {n_examples} examples, and {name} has {len(y)} targets.")
+        return list(y)
+    array = as_array(y, name)
+    refuse_not_finite(array, name)
+    if array.ndim == 2 and array.shape[1] == 1 and n_outputs == 1:
+        array = array[:, 0]
+    if len(array) != n_examples:
+        raise ValueError(f"There are {n_examples} examples, and {name} has {len(array)} targets.")
+    if loss == "cross_entropy" and array.ndim == 1:
+        return [_at_row(row, name, as_class, target, n_outputs or sys.maxsize) for row, target in enumerate(array)]
+    expected = (n_examples,) if n_outputs == 1 else (n_examples, n_outputs)
+    if n_outputs is not None and array.shape != expected:
+        raise ValueError(
+            f"The model has {n_outputs} output{'s' * (n_outputs > 1)}, so that {name} must have the shape {expected}, "
+            f"and it has {array.shape}."
+            + (" For classes counted from 0 take the loss cross_entropy." if array.ndim == 1 and n_outputs > 1 else "")
+        )
+    for row, numbers in enumerate(array.reshape(n_examples, -1).tolist()):
+        if loss == "cross_entropy":
+            _at_row(row, name, _refuse_shares, numbers)
+        elif loss in _TARGETS:
+            _at_row(row, name, _refuse_targets, loss, numbers)
+    return array.tolist()  # type: ignore[no-any-return]
+
+
+def _at_row(row: int, name: str, check: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return check(*arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}, row {row} (counted from 0): {error}") from None
+
+
+def _refuse_targets(loss: str, targets: Sequence[float]) -> None:
+    for target in targets:
+        _TARGETS[loss](loss, target)
 
 
 def _reduced(terms: list[Value], reduction: str) -> Value:
@@ -237,9 +291,21 @@ def _refuse_lengths(outputs: Any, targets: Any) -> None:
         raise ValueError(f"Targets must have the shape of the outputs: here are {len(outputs)} outputs and {count}.")
 
 
-def _refuse_target(loss: str, target: Any, low: float, high: float) -> None:
-    if not low <= _data(target) <= high:
-        raise ValueError(f"{loss} takes targets from {low:g} to {high:g}, and one is {_data(target):.6g}.")
+def _refuse_no_share(loss: str, target: Any) -> None:
+    if not 0.0 <= _data(target) <= 1.0:
+        raise ValueError(f"{loss} takes targets from 0 to 1, and one is {_data(target):.6g}.")
+
+
+def _refuse_no_sign(loss: str, target: Any) -> None:
+    if abs(_data(target)) != 1.0:
+        raise ValueError(f"{loss} takes targets −1 and 1, and one is {_data(target):.6g}. For 0 and 1 write 2*t − 1.")
+
+
+_TARGETS: dict[str, Callable[[str, Any], None]] = {
+    "binary_cross_entropy": _refuse_no_share,
+    "binary_cross_entropy_with_logits": _refuse_no_share,
+    "hinge": _refuse_no_sign,
+}
 
 
 def _data(x: Any) -> float:

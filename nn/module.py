@@ -87,8 +87,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Take every parameter and buffer from a `state_dict`. Raises, with nothing changed, unless all of it fits.
 
-        KeyError for names that are missing or unknown, ValueError for a number that is not finite, TypeError for
-        what is no number.
+        ValueError for names that are missing or unknown and for a number that is not finite, TypeError for what is
+        no number.
         """
         own = self.state_dict()
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
@@ -97,7 +97,9 @@ class Module:
             if unknown:
                 told.append(f"{len(unknown)} unknown, such as {shorten(str(unknown[0]))}")
             hint = nearest(str(unknown[0]), missing) if missing and unknown else ""
-            raise KeyError(f"The state is not that of this {type(self).__name__}: {' and '.join(told)}. {hint}".strip())
+            raise ValueError(
+                f"The state is not that of this {type(self).__name__}: {' and '.join(told)}. {hint}".strip()
+            )
         for name, number in state.items():
             if isinstance(number, bool | str) or not isinstance(number, int | float | np.floating | np.integer):
                 raise TypeError(f"{name} must be a number, and it is {type(number).__name__} {number!r:.60}.")

@@ -1,0 +1,48 @@
+"""Pictures of training. They need matplotlib, which the extra `plots` brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+"""Okabe and Ito's palette, which people with any colour vision tell apart."""
+
+
+def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.0)) -> tuple[Figure, list[Any]]:
+    """A figure and its axes, which no window shows by itself. Raises ImportError, and says what to install."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Pictures of training need matplotlib: pip install 'chalkgrad[plots]'.") from error
+
+    made = Figure(figsize=size, layout="constrained")
+    axes = made.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for one in axes:
+        one.grid(color="#DDDDDD", linewidth=0.5)
+        one.spines[["top", "right"]].set_visible(False)
+        one.set_prop_cycle(color=COLOURS)
+    return made, axes
+
+
+def curves(columns: Mapping[str, Sequence[float]]) -> Figure:
+    """The losses over epochs, and below them the metrics, those of the validation dashed."""
+    losses = [name for name in columns if name.removeprefix("val_") == "loss"]
+    groups = [group for group in (losses, [name for name in columns if name not in losses]) if group]
+    made, axes = figure(rows=max(1, len(groups)), size=(7.0, 3.0 * max(1, len(groups))))
+    for one, names in zip(axes, groups, strict=False):
+        colours = dict(zip(dict.fromkeys(name.removeprefix("val_") for name in names), COLOURS, strict=False))
+        for name in names:
+            numbers = columns[name]
+            style = "--" if name.startswith("val_") else "-"
+            mark = "o" if len(numbers) < 2 else ""
+            one.plot(
+                range(1, len(numbers) + 1), numbers, style, marker=mark, label=name,
+                color=colours.get(name.removeprefix("val_")),
+            )  # fmt: skip
+        one.legend(frameon=False)
+        one.set_xlabel("epoch")
+    return made

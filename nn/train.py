@@ -1,0 +1,432 @@
+"""`fit`: epochs of shuffled mini-batches, each a forward pass, a loss, a backward pass and an update."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.random import Generator
+
+from engine import DomainError, Value, nodes
+from engine.text import nearest, number, shorten, table
+from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
+from nn.init import as_generator
+from nn.layers import ForwardError, layer_of, outputs_of
+from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss, as_targets, refuse_output
+from nn.module import Module, numbers_of
+from nn.norm import BatchNorm
+from nn.optim import Optimizer, Rate, clip_gradients, gradient_descent_step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
+"""A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
+_Data: TypeAlias = tuple[list[Any], list[Any]]
+_Told: TypeAlias = Callable[[int, int, float], None]
+
+
+class NotFinite(FloatingPointError):
+    """Training came to a number that is not finite; the parameters are those of the last good step.
+
+    `epoch` and `batch` count from 1; `layer` is None where the node tells of none. `history` has the epochs before.
+    """
+
+    def __init__(
+        self, message: str, *, epoch: int, batch: int, layer: int | None, node: Value | None, history: History
+    ) -> None:
+        super().__init__(message)
+        self.epoch, self.batch, self.layer, self.node, self.history = epoch, batch, layer, node, history
+
+
+@dataclass
+class History(Mapping[str, list[float]]):
+    """What training did: a list over epochs for `"loss"`, each metric, and `"val_loss"` and so on with validation.
+
+    `"loss"` and the metrics of an epoch are means over its batches, each taken before the update that followed it.
+    `seconds` is how long it took; `stopped` says why it ended.
+    """
+
+    columns: dict[str, list[float]] = field(default_factory=dict)
+    stopped: str = ""
+    seconds: float = 0.0
+    best_epoch: int | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.columns:
+            raise KeyError(f"the history has no {name!r}. {nearest(name, self.columns)}")
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were done."""
+        return max(map(len, self.columns.values()), default=0)
+
+    def __str__(self) -> str:
+        shown = _spread(self.epochs, 20)
+        rows = [[str(epoch + 1), *(number(column[epoch]) for column in self.columns.values())] for epoch in shown]
+        body = table(["epoch", *self.columns], rows, justify="r" * (len(self.columns) + 1))
+        some = f"{len(shown)} of the {self.epochs} epochs are shown; " if len(shown) < self.epochs else ""
+        return f"{body}\n\n{some}{self.stopped}, in {self.seconds:.3g} s"
+
+    __repr__ = __str__
+
+    def plot(self) -> Figure:
+        """The curves over epochs, losses above and metrics below. Needs matplotlib, from the extra `plots`."""
+        from nn.plots import curves
+
+        return curves(self.columns)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """The numbers below `count`, or `most` of them evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float = 0.5) -> float:
+    """The share of examples told right: the largest of several outputs, or one that is above `threshold`.
+
+    A target is a class, the probabilities of the classes, or for one output 0 and 1 (or −1 and 1).
+    """
+    right = [
+        int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
+        if np.size(output) > 1
+        else bool(np.ravel(output)[0] > threshold) == bool(np.ravel(target)[0] > 0.5)
+        for output, target in zip(outputs, targets, strict=True)
+    ]
+    return sum(right) / len(right)
+
+
+def fit(
+    model: Module,
+    X: Any,
+    y: Any,
+    *,
+    loss: str | Loss = "mse",
+    optimizer: Optimizer | None = None,
+    lr: Rate | None = None,
+    epochs: int = 10,
+    batch_size: int | None = 32,
+    shuffle: bool = True,
+    seed: int | Generator | None = None,
+    metrics: Sequence[str | Metric] = (),
+    validation: tuple[Any, Any] | None = None,
+    validation_split: float = 0.0,
+    patience: int | None = None,
+    clip_norm: float | None = None,
+    on_epoch: Callable[[int, Module, History], None] | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a model on examples X, of shape (n, inputs), and targets y; returns the history.
+
+    Without an `optimizer` each update is `gradient_descent_step` with `lr` (0.1 if none is given), a number or a
+    function of the step. `loss` is a name or a function of outputs and targets, `metrics` names (`"accuracy"`, or
+    that of a loss) or functions of numbers. `batch_size=None` takes all examples at once. `seed` settles the order of
+    the examples and what `validation_split` sets aside; `validation` gives such examples instead. With `patience`
+    training ends after so many epochs without a lower loss (of the validation, where there is one), with the
+    parameters of the best epoch. `clip_norm` bounds the norm of the gradient. `on_epoch(epoch, model, history)` is
+    called after each epoch. The progress bar shows on a terminal, or as `progress` says.
+
+    Ctrl-C ends training after the batch, and the history is returned all the same.
+
+    Raises TypeError and ValueError for what does not fit together, before anything is changed; NotFinite where the
+    loss or a gradient is not finite, with the parameters of the last good step.
+    """
+    name, function = as_loss(loss)
+    refuse_output(model, name)
+    _refuse_settings(optimizer, lr, epochs=epochs, patience=patience, clip_norm=clip_norm)
+    generator = as_generator(seed)
+    data = _as_data(model, X, y, name)
+    if validation is not None:
+        if validation_split:
+            raise ValueError("Give validation examples, or a validation_split to set some aside: not both.")
+        held_out: _Data | None = _as_data(model, *validation, name, "validation ")
+    else:
+        data, held_out = _set_aside(data, validation_split, generator)
+    training = _Training(
+        model,
+        function,
+        _as_metrics(metrics, name),
+        optimizer or GradientDescent(model.parameters(), 0.1 if lr is None else lr),
+        clip_norm,
+    )
+    was_training = model.training
+    started = time.perf_counter()
+    try:
+        with _interruptible() as interrupted, _progress(progress, epochs, len(data[0])) as told:
+            for epoch in range(1, epochs + 1):
+                order = generator.permutation(len(data[0])) if shuffle else range(len(data[0]))
+                training.epoch(epoch, _batches(data, list(order), batch_size, model), held_out, interrupted, told)
+                if on_epoch is not None:
+                    on_epoch(epoch, model, training.history)
+                if interrupted or training.ends(epoch, patience):
+                    break
+            training.history.stopped = training.reason(epochs, interrupted)
+    finally:
+        model.train(was_training)
+        training.history.seconds = time.perf_counter() - started
+    return training.history
+
+
+class GradientDescent(Optimizer):
+    """`gradient_descent_step`, with a learning rate that may change from step to step."""
+
+    remembers = 0
+
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        gradient_descent_step(self.parameters, rate_at(self.lr, self.steps))
+        self.steps += 1
+
+
+@dataclass
+class _Training:
+    """One call of `fit`: the steps, and what is known of them."""
+
+    model: Module
+    loss: Loss
+    metrics: dict[str, Metric]
+    optimizer: Optimizer
+    clip_norm: float | None
+    history: History = field(default_factory=History)
+
+    def __post_init__(self) -> None:
+        self.good = self.best = _State(self.model, self.optimizer)  # the last with a finite loss; the lowest loss
+        self.lowest, self.best_epoch = math.inf, 0
+
+    def epoch(
+        self, epoch: int, batches: Sequence[_Data], held_out: _Data | None, interrupted: list[int], told: _Told
+    ) -> None:
+        """One pass over the examples, and a row of the history; ends early when interrupted."""
+        self.model.train()
+        sums, examples = dict.fromkeys(["loss", *self.metrics], 0.0), 0
+        for batch, (rows, targets) in enumerate(batches, 1):
+            loss, outputs = self.step(epoch, batch, rows, targets)
+            found = {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+            sums = {name: sums[name] + len(rows) * value for name, value in found.items()}
+            examples += len(rows)
+            told(epoch, len(rows), sums["loss"] / examples)
+            if interrupted:
+                break
+        row = {name: value / examples for name, value in sums.items()}
+        if held_out is not None:
+            row |= {f"val_{name}": value for name, value in self.judged(*held_out).items()}
+        for name, value in row.items():
+            self.history.columns.setdefault(name, []).append(value)
+        watched = row["loss" if held_out is None else "val_loss"]
+        if watched < self.lowest:
+            self.lowest, self.best_epoch, self.best = watched, epoch, _State(self.model, self.optimizer)
+
+    def step(self, epoch: int, batch: int, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
+        """Forward pass, loss, backward pass, update; returns the loss and the outputs as numbers."""
+        loss = None
+        try:
+            outputs = self.model.batch(rows)
+            loss = self.loss(outputs, targets)
+            if not math.isfinite(loss.data):
+                raise FloatingPointError(f"the loss is {loss.data}")
+            self.model.zero_grad()  # what earlier batches left would be added to
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)  # an infinite gradient
+                loss.backward()
+            self.good = _State(self.model, self.optimizer)
+            if self.clip_norm is not None:
+                clip_gradients(self.optimizer.parameters, self.clip_norm)
+            self.optimizer.step()
+        except (FloatingPointError, DomainError, RuntimeWarning) as error:
+            self.good.restore()
+            raise self._not_finite(epoch, batch, loss, error) from error
+        return loss.data, [numbers_of(output) for output in outputs]
+
+    def _not_finite(self, epoch: int, batch: int, loss: Value | None, error: Exception) -> NotFinite:
+        if isinstance(error, ForwardError):
+            node, layer = error.node, error.layer
+        else:
+            under = nodes(loss) if loss is not None else []
+            node = next((node for node in under if not math.isfinite(node.data)), None)
+            layer = layer_of(node) if node is not None else None
+        place = f"epoch {epoch}, batch {batch}" + (f", layer {layer}" if layer else "")
+        began = ""
+        if node is not None:
+            operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
+            began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
+        return NotFinite(
+            f"Training stopped at {place}: {str(error).rstrip('.')}{began}. The parameters are those of the last good step, and the "
+            "history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of size about 1.",
+            epoch=epoch,
+            batch=batch,
+            layer=layer,
+            node=node,
+            history=self.history,
+        )
+
+    def judged(self, rows: list[Any], targets: list[Any]) -> dict[str, float]:
+        """The loss and the metrics on examples that are not learned from."""
+        outputs = self.model.predict(rows).tolist()
+        values = [[Value(o) for o in output] if isinstance(output, list) else Value(output) for output in outputs]
+        return {"loss": self.loss(values, targets).data} | {
+            name: metric(outputs, targets) for name, metric in self.metrics.items()
+        }
+
+    def ends(self, epoch: int, patience: int | None) -> bool:
+        """Whether so many epochs were no better; the best one's parameters are restored then."""
+        if patience is None or epoch - self.best_epoch < patience:
+            return False
+        self.best.restore()
+        self.history.best_epoch = self.best_epoch
+        return True
+
+    def reason(self, epochs: int, interrupted: list[int]) -> str:
+        """Why training has ended."""
+        done = self.history.epochs
+        if interrupted:
+            return f"stopped by Ctrl-C in epoch {done} of {epochs}"
+        if self.history.best_epoch is not None:
+            return f"stopped after epoch {done}: none was better than epoch {self.best_epoch}, whose parameters it has"
+        return f"{done} epoch{'s' * (done > 1)} done"
+
+
+class _State:
+    """The numbers of a model and its optimizer at one moment."""
+
+    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._numbers, self._steps, self._memory = model.state_dict(), optimizer.steps, optimizer.memory
+
+    def restore(self) -> None:
+        self._model.load_state_dict(self._numbers)
+        self._optimizer.steps, self._optimizer.memory = self._steps, self._memory
+
+
+def _refuse_settings(
+    optimizer: Any, lr: Rate | None, *, epochs: int, patience: int | None, clip_norm: float | None
+) -> None:
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one such as Adam(model.parameters()), not {shorten(repr(optimizer))}.")
+    if optimizer is not None and lr is not None:
+        raise ValueError("Give the learning rate to the optimizer, or to fit where there is none: not to both.")
+    refuse_count(epochs=epochs)
+    if patience is not None:
+        refuse_count(patience=patience)
+    if clip_norm is not None:
+        refuse_not_positive(clip_norm=clip_norm)
+
+
+def _as_data(model: Module, X: Any, y: Any, loss: str, which: str = "") -> _Data:
+    rows = as_examples(X, getattr(model, "n_inputs", None), f"{which}X")
+    return rows, as_targets(loss, y, len(rows), outputs_of(model), f"{which}y")
+
+
+def _set_aside(data: _Data, share: float, generator: Generator) -> tuple[_Data, _Data | None]:
+    """The examples to learn from, and those to validate with."""
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"validation_split must be from 0 to below 1, and it is {share}.")
+    if share == 0.0:
+        return data, None
+    count = len(data[0])
+    aside = round(share * count)
+    if not 0 < aside < count:
+        raise ValueError(
+            f"validation_split = {share} of {count} examples leaves {count - aside} to learn from and {aside} to "
+            "validate with."
+        )
+    order = generator.permutation(count).tolist()
+    return _taken(data, order[aside:]), _taken(data, order[:aside])
+
+
+def _taken(data: _Data, order: Sequence[int]) -> _Data:
+    rows, targets = data
+    return [rows[i] for i in order], [targets[i] for i in order]
+
+
+def _batches(data: _Data, order: list[int], size: int | None, model: Module) -> list[_Data]:
+    """The examples in that order, in batches; one left over joins the last batch where a batch is normalized."""
+    size = len(order) if size is None else size
+    cuts = list(range(0, len(order), size))
+    if len(order) - cuts[-1] == 1 and len(cuts) > 1 and any(isinstance(part, BatchNorm) for part in model.modules()):
+        cuts.pop()
+    return [_taken(data, order[start:end]) for start, end in zip(cuts, [*cuts[1:], len(order)], strict=True)]
+
+
+def _as_metrics(given: Sequence[str | Metric], loss: str) -> dict[str, Metric]:
+    if isinstance(given, str):
+        given = [given]
+    found: dict[str, Metric] = {}
+    for metric in given:
+        if callable(metric):
+            found[getattr(metric, "__name__", type(metric).__name__)] = metric
+        elif metric == "accuracy":
+            found[metric] = partial(accuracy, threshold=0.0 if loss in ("hinge", *OF_LOGITS) else 0.5)
+        elif metric in LOSSES:
+            found[metric] = partial(_loss_of_numbers, as_loss(metric)[1])
+        else:
+            raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
+    return found
+
+
+def _loss_of_numbers(loss: Loss, outputs: list[Any], targets: list[Any]) -> float:
+    return loss(outputs, targets).data
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """A list that is no longer empty once Ctrl-C was pressed; pressed again, it raises as ever."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(wanted: bool | None, epochs: int, examples: int) -> Iterator[_Told]:
+    """A function to tell of each batch: its epoch, its examples and the loss so far."""
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield lambda epoch, done, loss: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [
+        TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[speed]} examples/s"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=epochs * examples, epoch=1, epochs=epochs, loss="", speed="")
+
+        def told(epoch: int, done: int, loss: float) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=done, epoch=epoch, loss=number(loss, 4), speed=f"{speed or 0.0:,.0f}")
+
+        yield told
