@@ -257,20 +257,22 @@ class _Training:
         return loss.data, [numbers_of(output) for output in outputs]
 
     def _not_finite(self, epoch: int, batch: int, loss: Value | None, error: Exception) -> NotFinite:
+        node: Value | None
+        layer: int | None
         if isinstance(error, ForwardError):
-            node, layer = error.node, error.layer
+            node, layer, what = error.node, error.layer, str(error.__cause__)
         else:
             under = nodes(loss) if loss is not None else []
             node = next((node for node in under if not math.isfinite(node.data)), None)
-            layer = layer_of(node) if node is not None else None
+            layer, what = layer_of(node) if node is not None else None, str(error)
         place = f"epoch {epoch}, batch {batch}" + (f", layer {layer}" if layer else "")
         began = ""
         if node is not None:
             operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
             began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
         return NotFinite(
-            f"Training stopped at {place}: {str(error).rstrip('.')}{began}. The parameters are those of the last good step, and the "
-            "history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of size about 1.",
+            f"Training stopped at {place}: {what.rstrip('.')}{began}. The parameters are those of the last "
+            "good step, and the history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of size about 1.",
             epoch=epoch,
             batch=batch,
             layer=layer,
