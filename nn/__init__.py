@@ -1,5 +1,6 @@
 """chalkgrad's nets: what trains, built from the engine's Values."""
 
+from nn.health import Health, gradient_health, plot_healths
 from nn.init import he_normal, he_uniform, uniform, xavier_normal, xavier_uniform, zeros
 from nn.layers import MLP, Layer, Neuron
 from nn.losses import (
@@ -14,19 +15,23 @@ from nn.losses import (
 from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, RMSprop, clip_gradients, gradient_descent_step
+from nn.saving import load, save
 from nn.train import History, NotFinite, accuracy, fit
+from nn.worksheet import Worksheet, worksheet
 
 __all__ = [
     "MLP",
     "SGD",
     "Adam",
     "BatchNorm",
+    "Health",
     "History",
     "Layer",
     "Module",
     "Neuron",
     "NotFinite",
     "RMSprop",
+    "Worksheet",
     "accuracy",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -34,13 +39,18 @@ __all__ = [
     "cross_entropy",
     "fit",
     "gradient_descent_step",
+    "gradient_health",
     "half_squared_error",
     "he_normal",
     "he_uniform",
     "hinge",
+    "load",
     "mae",
     "mse",
+    "plot_healths",
+    "save",
     "uniform",
+    "worksheet",
     "xavier_normal",
     "xavier_uniform",
     "zeros",

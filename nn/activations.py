@@ -29,7 +29,7 @@ class Activation:
     function: Callable[[Value], Value]
     on_arrays: Callable[[Array], Array] | None = None
     derivative: Callable[[Array, Array], Array] | None = None
-    rule: str = "f′(Z)"
+    rule: str = "numeric, by the complex step"
     init: str = "xavier_uniform"
     saturates: float | None = None
 
@@ -154,5 +154,6 @@ def as_activation(given: str | Callable[[Value], Value] | Activation) -> Activat
             )
         raise ValueError(f"There is no activation {shorten(given)!r}. {nearest(given, ACTIVATIONS)}")
     if callable(given):
-        return _BY_FUNCTION.get(given) or Activation(getattr(given, "__name__", type(given).__name__), given)
+        name = getattr(given, "__name__", type(given).__name__)
+        return _BY_FUNCTION.get(given) or Activation(name if name.isidentifier() else "f", given)  # <lambda>
     raise TypeError(f"An activation is a name or a function of a Value, not {type(given).__name__} {given!r:.60}.")

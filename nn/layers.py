@@ -150,13 +150,22 @@ class Layer(Module):
         if self.norm is not None:
             self.norm.labelled(place)
 
+    @property
+    def biases(self) -> list[Value]:
+        """The biases of the neurons; none in a normalized layer."""
+        return [neuron.bias for neuron in self.neurons if neuron.bias is not None]
+
     def __call__(self, x: Any) -> Output:
         """The outputs for one example: a Value where there is one neuron, else a list."""
         return _unpacked(self.activity([as_leaves(x, self.n_inputs)], [""]).A[0])
 
     def batch(self, X: Any) -> list[Output]:
         """The outputs for a list of examples."""
-        return [_unpacked(row) for row in self.activity(*_numbered(X, self.n_inputs)).A]
+        return [_unpacked(row) for row in self.activities(X)[-1].A]
+
+    def activities(self, X: Any) -> list[Activity]:
+        """Z and A for a list of examples, as a net of this layer alone."""
+        return [self.activity(*_numbered(X, self.n_inputs))]
 
     def activity(self, rows: Rows, examples: Sequence[str]) -> Activity:
         """Z, N and A for rows of Values; `examples` ends the labels of each row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -114,6 +115,19 @@ class Module:
         for prefix, module in _modules("", self):
             for name in module.buffers:
                 yield f"{prefix}{name}", getattr(module, name)
+
+
+@contextmanager
+def undisturbed(model: Module) -> Iterator[None]:
+    """Afterwards the gradients, the numbers and the mode of the model are as they were."""
+    gradients, state, training = [(p, p.grad) for p in model.parameters()], model.state_dict(), model.training
+    try:
+        yield
+    finally:
+        model.load_state_dict(state)
+        model.train(training)
+        for parameter, grad in gradients:
+            parameter.grad = grad
 
 
 def numbers_of(output: Output) -> Any:

@@ -46,3 +46,31 @@ def curves(columns: Mapping[str, Sequence[float]]) -> Figure:
         one.legend(frameon=False)
         one.set_xlabel("epoch")
     return made
+
+
+def by_layer(columns: Mapping[str, Sequence[float]]) -> Figure:
+    """Numbers by layer, on a logarithmic axis."""
+    made, (one,) = figure()
+    for (name, numbers), mark in zip(columns.items(), "os^v", strict=False):
+        one.plot(range(1, len(numbers) + 1), numbers, marker=mark, label=name)
+    one.set_yscale("log")
+    one.set_xlabel("layer")
+    one.legend(frameon=False)
+    return made
+
+
+def over_epochs(epochs: Sequence[Sequence[float]]) -> Figure:
+    """A line for each layer over epochs, on a logarithmic axis; the first layers are darker."""
+    made, (one,) = figure()
+    layers = len(epochs[0])
+    for layer in range(layers):
+        shade = 0.8 * layer / max(1, layers - 1)
+        numbers = [deltas[layer] for deltas in epochs]
+        one.plot(
+            range(1, len(epochs) + 1), numbers, marker=".", color=(shade, shade, shade), label=f"layer {layer + 1}"
+        )
+    one.set_yscale("log")
+    one.set_xlabel("epoch")
+    one.set_ylabel("δ, root mean square")
+    one.legend(frameon=False, fontsize="small", ncols=max(1, layers // 10))
+    return made

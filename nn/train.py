@@ -271,8 +271,8 @@ class _Training:
             operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
             began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
         return NotFinite(
-            f"Training stopped at {place}: {what.rstrip('.')}{began}. The parameters are those of the last "
-            "good step, and the history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of size about 1.",
+            f"Training stopped at {place}: {what.rstrip('.')}{began}. The parameters are those of the last good step, "
+            "and the history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of about 1.",
             epoch=epoch,
             batch=batch,
             layer=layer,
