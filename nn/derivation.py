@@ -17,6 +17,8 @@ from nn.activations import Activation, Array
 from nn.layers import MLP, Layer
 from nn.losses import SMALLEST_LOGARITHM
 
+NUDGE = 1e-6
+
 
 @dataclass(frozen=True)
 class LossRule:
@@ -29,7 +31,7 @@ class LossRule:
 
 @dataclass
 class Normalization:
-    """Batch normalization in a layer: N = γ·X̂ + β with X̂ = (Z − μ)/√(σ² + ε), and δ_N = ∂L/∂N."""
+    """Batch normalization in a layer: N = γ·X̂ + β with X̂ = (Z − μ)/√(σ² + ε), δ_N = ∂L/∂N, and that one's `size`."""
 
     mean: Array
     var: Array
@@ -40,6 +42,7 @@ class Normalization:
     from_batch: bool
     eps: float
     delta_N: Array = None  # type: ignore[assignment]
+    size: Array = None  # type: ignore[assignment]
     dgamma: Array = None  # type: ignore[assignment]
     dbeta: Array = None  # type: ignore[assignment]
     new_gamma: Array | None = None
@@ -60,8 +63,9 @@ class Softmax:
 class LayerSheet:
     """One layer's numbers. W and dW have the shape (units, inputs), B and dB (units,), the others (units, examples).
 
-    `f_prime` is f′(Z), or f′(N) where the layer is normalized; `delta` is δ = ∂L/∂Z. `B` is None in a normalized
-    layer, and the new parameters are where there is no lr.
+    `f_prime` is f′(Z), or f′(N) where the layer is normalized; `dA` is ∂L/∂A and `delta` δ = ∂L/∂Z. `B` is None in a
+    normalized layer, and the new parameters are where there is no lr. `size` is that of the terms of which δ is the
+    sum, by which its rounding is to be measured.
     """
 
     activation: Activation
@@ -73,7 +77,9 @@ class LayerSheet:
     f_prime: Array
     norm: Normalization | None = None
     softmax: Softmax | None = None
+    dA: Array = None  # type: ignore[assignment]
     delta: Array = None  # type: ignore[assignment]
+    size: Array = None  # type: ignore[assignment]
     dW: Array = None  # type: ignore[assignment]
     dB: Array | None = None
     new_W: Array | None = None
@@ -129,7 +135,7 @@ def derive(model: MLP | Layer, X: Array, T: Array, loss: str, lr: float | None) 
             A = sheets[-1].A
         value = _output(sheets[-1], T, loss)
         for sheet, after in zip(reversed(sheets[:-1]), reversed(sheets[1:]), strict=True):
-            _pass_back(sheet, after.W.T @ after.delta)
+            _pass_back(sheet, after.W.T @ after.delta, np.abs(after.W.T) @ after.size)
         for sheet in sheets:
             sheet.dW = sheet.delta @ sheet.A_in.T
             sheet.dB = None if sheet.B is None else sheet.delta.sum(axis=1)
@@ -174,7 +180,7 @@ def _on_arrays(activation: Activation) -> tuple[Callable[[Array], Array], Callab
         return activation.function(Value(z)).data
 
     def slope(z: float) -> float:
-        (found,) = gradcheck(activation.function, z).values()
+        found = next(iter(gradcheck(activation.function, z).values()))
         if found.reason:
             raise ValueError(
                 f"{activation.name} has no numeric derivative at Z = {z:.6g}, {found.reason}: the worksheet can't "
@@ -189,7 +195,9 @@ def _output(sheet: LayerSheet, T: Array, loss: str) -> Any:
     """δ of the last layer; returns the loss."""
     if loss != "cross_entropy":
         rule = LOSS_RULES[loss]
-        _pass_back(sheet, rule.slope(sheet.A, T))
+        slope = rule.slope(sheet.A, T)
+        nudged = rule.slope(sheet.A + NUDGE * np.abs(sheet.A), T)  # A − t loses digits where A is close to t
+        _pass_back(sheet, slope, np.abs(slope) + np.abs(nudged - slope) / NUDGE)
         return rule.value(sheet.A, T)
     examples = T.shape[1]
     shifted = sheet.A - sheet.A.max(axis=0)
@@ -198,21 +206,26 @@ def _output(sheet: LayerSheet, T: Array, loss: str) -> Any:
     dp = np.where(T > 0.0, -T / p, 0.0) / examples
     through = p * (dp - (dp * p).sum(axis=0))  # Σ_k ∂L/∂p_k · p_k·(1[j = k] − p_j)
     sheet.softmax = Softmax(p, T, dp, through)
-    sheet.delta = (p - T) / examples
+    sheet.dA = sheet.delta = (p - T) / examples
+    sheet.size = (p + T) / examples
     return -(T * log_p).sum() / examples
 
 
-def _pass_back(sheet: LayerSheet, upstream: Array) -> None:
+def _pass_back(sheet: LayerSheet, upstream: Array, size: Array) -> None:
     """δ from ∂L/∂A. Through batch normalization as in Ioffe and Szegedy 2015, section 3."""
-    delta = upstream * sheet.f_prime
+    sheet.dA = upstream
+    delta, size = upstream * sheet.f_prime, size * np.abs(sheet.f_prime)
     norm = sheet.norm
     if norm is not None:
-        norm.delta_N = delta
+        norm.delta_N, norm.size = delta, size
         norm.dgamma, norm.dbeta = (delta * norm.X_hat).sum(axis=1), delta.sum(axis=1)
         if norm.from_batch:
             delta = delta - delta.mean(axis=1)[:, None] - norm.X_hat * (delta * norm.X_hat).mean(axis=1)[:, None]
-        delta = delta * (norm.gamma / np.sqrt(norm.var + norm.eps))[:, None]
-    sheet.delta = delta
+            sizes = size * np.abs(norm.X_hat)
+            size = size + size.mean(axis=1)[:, None] + np.abs(norm.X_hat) * sizes.mean(axis=1)[:, None]
+        scale = (norm.gamma / np.sqrt(norm.var + norm.eps))[:, None]
+        delta, size = delta * scale, size * np.abs(scale)
+    sheet.delta, sheet.size = delta, size
 
 
 def _update(sheet: LayerSheet, lr: float) -> None:
