@@ -38,6 +38,10 @@ class Activation:
         """Whether it is a function of one's own, and not one of the table."""
         return self.on_arrays is None
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles of a row of the table are that row."""
+        return (as_activation, (self.name,)) if ACTIVATIONS.get(self.name) is self else super().__reduce__()
+
 
 def _linear(z: Value) -> Value:
     return z

@@ -79,7 +79,7 @@ class History(Mapping[str, list[float]]):
         return max(map(len, self.columns.values()), default=0)
 
     def __str__(self) -> str:
-        shown = _spread(self.epochs, 20)
+        shown = _spread(self.epochs, 12)
         rows = [[str(epoch + 1), *(number(column[epoch]) for column in self.columns.values())] for epoch in shown]
         body = table(["epoch", *self.columns], rows, justify="r" * (len(self.columns) + 1))
         some = f"{len(shown)} of the {self.epochs} epochs are shown; " if len(shown) < self.epochs else ""
@@ -152,7 +152,7 @@ def fit(
     """
     name, function = as_loss(loss)
     refuse_output(model, name)
-    _refuse_settings(optimizer, lr, epochs=epochs, patience=patience, clip_norm=clip_norm)
+    _refuse_settings(model, optimizer, lr, clip_norm, epochs=epochs, patience=patience, batch_size=batch_size)
     generator = as_generator(seed)
     data = _as_data(model, X, y, name)
     if validation is not None:
@@ -319,15 +319,15 @@ class _State:
 
 
 def _refuse_settings(
-    optimizer: Any, lr: Rate | None, *, epochs: int, patience: int | None, clip_norm: float | None
+    model: Module, optimizer: Any, lr: Rate | None, clip_norm: float | None, **counts: int | None
 ) -> None:
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be one such as Adam(model.parameters()), not {shorten(repr(optimizer))}.")
     if optimizer is not None and lr is not None:
         raise ValueError("Give the learning rate to the optimizer, or to fit where there is none: not to both.")
-    refuse_count(epochs=epochs)
-    if patience is not None:
-        refuse_count(patience=patience)
+    if optimizer is not None and not set(optimizer.parameters) & set(model.parameters()):
+        raise ValueError("The optimizer updates none of the model's parameters: make it of this model.parameters().")
+    refuse_count(**{name: count for name, count in counts.items() if count is not None})
     if clip_norm is not None:
         refuse_not_positive(clip_norm=clip_norm)
 
