@@ -1,6 +1,7 @@
 """chalkgrad's nets: what trains, built from the engine's Values."""
 
 from nn.health import Health, gradient_health, plot_healths
+from nn.history import History
 from nn.init import he_normal, he_uniform, uniform, xavier_normal, xavier_uniform, zeros
 from nn.layers import MLP, Layer, Neuron
 from nn.losses import (
@@ -12,11 +13,12 @@ from nn.losses import (
     mae,
     mse,
 )
+from nn.metrics import accuracy
 from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, RMSprop, clip_gradients, gradient_descent_step
 from nn.saving import load, save
-from nn.train import History, NotFinite, accuracy, fit
+from nn.train import NotFinite, fit
 from nn.worksheet import Worksheet, worksheet
 
 __all__ = [

@@ -8,30 +8,25 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.random import Generator
 
 from engine import DomainError, Value, nodes
-from engine.text import nearest, number, shorten, table
+from engine.text import number, shorten
 from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
+from nn.history import History
 from nn.init import as_generator
 from nn.layers import ForwardError, layer_of, outputs_of
-from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss, as_targets, refuse_output
+from nn.losses import Loss, as_loss, as_targets, refuse_output
+from nn.metrics import Metric, as_metrics
 from nn.module import Module, numbers_of
 from nn.norm import BatchNorm
 from nn.optim import Optimizer, Rate, clip_gradients, gradient_descent_step
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
-"""A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
 _Data: TypeAlias = tuple[list[Any], list[Any]]
 _Told: TypeAlias = Callable[[int, int, float], None]
 
@@ -47,72 +42,6 @@ class NotFinite(FloatingPointError):
     ) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.layer, self.node, self.history = epoch, batch, layer, node, history
-
-
-@dataclass
-class History(Mapping[str, list[float]]):
-    """What training did: a list over epochs for `"loss"`, each metric, and `"val_loss"` and so on with validation.
-
-    `"loss"` and the metrics of an epoch are means over its batches, each taken before the update that followed it.
-    `seconds` is how long it took; `stopped` says why it ended.
-    """
-
-    columns: dict[str, list[float]] = field(default_factory=dict)
-    stopped: str = ""
-    seconds: float = 0.0
-    best_epoch: int | None = None
-
-    def __getitem__(self, name: str) -> list[float]:
-        if name not in self.columns:
-            raise KeyError(f"the history has no {name!r}. {nearest(name, self.columns)}")
-        return self.columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs were done."""
-        return max(map(len, self.columns.values()), default=0)
-
-    def __str__(self) -> str:
-        shown = _spread(self.epochs, 12)
-        rows = [[str(epoch + 1), *(number(column[epoch]) for column in self.columns.values())] for epoch in shown]
-        body = table(["epoch", *self.columns], rows, justify="r" * (len(self.columns) + 1))
-        some = f"{len(shown)} of the {self.epochs} epochs are shown; " if len(shown) < self.epochs else ""
-        return f"{body}\n\n{some}{self.stopped}, in {self.seconds:.3g} s"
-
-    __repr__ = __str__
-
-    def plot(self) -> Figure:
-        """The curves over epochs, losses above and metrics below. Needs matplotlib, from the extra `plots`."""
-        from nn.plots import curves
-
-        return curves(self.columns)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """The numbers below `count`, or `most` of them evenly spread, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
-
-
-def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float = 0.5) -> float:
-    """The share of examples told right: the largest of several outputs, or one that is above `threshold`.
-
-    A target is a class, the probabilities of the classes, or for one output 0 and 1 (or −1 and 1).
-    """
-    right = [
-        int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
-        if np.size(output) > 1
-        else bool(np.ravel(output)[0] > threshold) == bool(np.ravel(target)[0] > 0.5)
-        for output, target in zip(outputs, targets, strict=True)
-    ]
-    return sum(right) / len(right)
 
 
 def fit(
@@ -164,7 +93,7 @@ def fit(
     training = _Training(
         model,
         function,
-        _as_metrics(metrics, name),
+        as_metrics(metrics, name),
         optimizer or GradientDescent(model.parameters(), 0.1 if lr is None else lr),
         clip_norm,
     )
@@ -366,26 +295,6 @@ def _batches(data: _Data, order: list[int], size: int | None, model: Module) -> 
     if len(order) - cuts[-1] == 1 and len(cuts) > 1 and any(isinstance(part, BatchNorm) for part in model.modules()):
         cuts.pop()
     return [_taken(data, order[start:end]) for start, end in zip(cuts, [*cuts[1:], len(order)], strict=True)]
-
-
-def _as_metrics(given: Sequence[str | Metric], loss: str) -> dict[str, Metric]:
-    if isinstance(given, str):
-        given = [given]
-    found: dict[str, Metric] = {}
-    for metric in given:
-        if callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = metric
-        elif metric == "accuracy":
-            found[metric] = partial(accuracy, threshold=0.0 if loss in ("hinge", *OF_LOGITS) else 0.5)
-        elif metric in LOSSES:
-            found[metric] = partial(_loss_of_numbers, as_loss(metric)[1])
-        else:
-            raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
-    return found
-
-
-def _loss_of_numbers(loss: Loss, outputs: list[Any], targets: list[Any]) -> float:
-    return loss(outputs, targets).data
 
 
 @contextmanager

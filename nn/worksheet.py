@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine import Value
-from engine.text import in_notation, number, table
+from engine.text import number
+from nn import sheets
 from nn.activations import Activation, Array
 from nn.data import as_array, as_examples, refuse_not_positive
 from nn.derivation import LOSS_RULES, LayerSheet, derive
 from nn.layers import MLP, Layer, outputs_of
 from nn.losses import LOSSES, Loss, as_loss, as_targets, refuse_output
 from nn.module import undisturbed
+from nn.sheets import Cell, Sheet
 
 if TYPE_CHECKING:
     from engine.text import Notation
 
 RTOL = 1e-9
 """How far derivation and engine may be apart, relative to the largest term that a matrix is summed of."""
-BLANK = "______"
 INDICES = "w2_1_3 is layer 2's weight to unit 1 from unit 3; where W_ij leads from i to j, it is W_31."
 
 
 class Disagreement(ArithmeticError):
     """The derivation by the chapter's formulas and the engine's chain rule do not give the same number."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of the worksheet under its name; what is `given` stands in a blank one too."""
-
-    name: str
-    value: float
-    given: bool = False
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table: its title, its formulas, the titles of its columns, and rows of a first text and cells."""
-
-    title: str
-    formulas: tuple[str, ...]
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 class Worksheet(Mapping[str, float]):
@@ -71,7 +49,8 @@ class Worksheet(Mapping[str, float]):
         self.blank = blank
         self._model, self._loss_name = model, loss
         self._sheets = tuple(_sheets(model, layers, X, T, loss, value, one=one, lr=lr))
-        self._numbers = {cell.name: cell.value for sheet in self._sheets for _, cells in sheet.rows for cell in cells}
+        every = [cell for sheet in self._sheets for _, cells in sheet.rows for cell in cells]
+        self._numbers = {cell.name: cell.value for cell in every if cell.value is not None}
 
     def __getitem__(self, name: str) -> float:
         return self._numbers[name]
@@ -90,51 +69,27 @@ class Worksheet(Mapping[str, float]):
 
     def to_text(self, *, blank: bool | None = None, notation: Notation = "plain") -> str:
         """Tables for the terminal."""
-        parts = [f"{self.title}\n{INDICES}"]
-        for sheet in self._sheets:
-            rows = [[_named(name, notation), *self._cells(cells, blank)] for name, cells in sheet.rows]
-            body = table(sheet.columns, rows, justify="l" + "r" * (len(sheet.columns) - 1))
-            parts.append("\n".join([sheet.title, *(f"  {formula}" for formula in sheet.formulas), body]))
-        return "\n\n".join(parts)
+        return sheets.as_text(self._heading, self._shown(blank), self.digits, notation)
 
     def to_markdown(self, *, blank: bool | None = None, notation: Notation = "plain") -> str:
         """Tables in Markdown."""
-        parts = [f"## {self.title}", INDICES]
-        for sheet in self._sheets:
-            lines = [_row_of(sheet.columns), _row_of(["---", *["---:"] * (len(sheet.columns) - 1)])]
-            lines += [_row_of([_named(name, notation), *self._cells(cells, blank)]) for name, cells in sheet.rows]
-            formulas = ["\n".join(f"- {formula}" for formula in sheet.formulas)] if sheet.formulas else []
-            parts += [f"### {sheet.title}", *formulas, "\n".join(lines)]
-        return "\n\n".join(parts) + "\n"
+        return sheets.as_markdown(self._heading, self._shown(blank), self.digits, notation)
 
     def to_latex(self, *, blank: bool | None = None) -> str:
         """Tables in LaTeX, for a document of any class, without packages."""
-        parts = [f"\\section*{{{_latex_text(self.title)}}}\n{_latex_text(INDICES)}"]
-        for sheet in self._sheets:
-            lines = [" & ".join(_latex_title(column) for column in sheet.columns) + r" \\ \hline"]
-            for name, cells in sheet.rows:
-                numbers = [_latex_number(text) for text in self._cells(cells, blank)]
-                lines.append(" & ".join([_latex_name(name), *numbers]) + r" \\")
-            formulas = [f"\\[ {_latex_formula(formula)} \\]" for formula in sheet.formulas]
-            body = [f"\\begin{{tabular}}{{l{'r' * (len(sheet.columns) - 1)}}}", *lines, r"\end{tabular}"]
-            parts.append("\n".join([f"\\subsection*{{{_latex_text(sheet.title)}}}", *formulas, *body]))
-        return "\n\n".join(parts) + "\n"
+        return sheets.as_latex(self._heading, self._shown(blank), self.digits)
 
     def to_csv(self, *, blank: bool | None = None) -> str:
         """A line for each number: its table, its name and itself to the last digit."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["table", "name", "value"])
-        hide = self.blank if blank is None else blank
-        for sheet in self._sheets:
-            for _, cells in sheet.rows:
-                for cell in cells:
-                    writer.writerow([sheet.title, cell.name, "" if hide and not cell.given else repr(cell.value)])
-        return out.getvalue()
+        return sheets.as_csv(self._shown(blank))
 
-    def _cells(self, cells: tuple[Cell, ...], blank: bool | None) -> list[str]:
+    @property
+    def _heading(self) -> tuple[str, str]:
+        return self.title, INDICES
+
+    def _shown(self, blank: bool | None) -> list[Sheet]:
         hide = self.blank if blank is None else blank
-        return [BLANK if hide and not cell.given else number(cell.value, self.digits) for cell in cells]
+        return [sheet.blank() if hide else sheet for sheet in self._sheets]
 
     def __str__(self) -> str:
         return self.to_text()
@@ -364,46 +319,3 @@ def _parameters(title: str, layer: str, sheet: LayerSheet, lr: float | None) -> 
         formulas.append("new = value − lr·gradient")
     columns = ("", "value", "gradient", *(["new"] if lr is not None else []))
     return Sheet(title, tuple(formulas), columns, tuple(rows))
-
-
-def _named(name: str, notation: Notation) -> str:
-    return name if " " in name else in_notation(name, notation)
-
-
-def _row_of(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-_LATEX = {
-    "−": "-", "·": r"\cdot ", "′": "'", "²": "^2", "σ": r"\sigma ", "δ": r"\delta ", "Σ": r"\sum ", "∂": r"\partial ",
-    "√": r"\surd ", "γ": r"\gamma ", "β": r"\beta ", "μ": r"\mu ", "ε": r"\varepsilon ", "φ": r"\varphi ",
-    "Φ": r"\Phi ", "π": r"\pi ", "→": r"\to ",
-}  # fmt: skip
-
-
-def _latex_formula(formula: str) -> str:
-    """Words upright with their spaces; symbols by their commands."""
-    words = re.sub(r" ?\b(?:[a-z]{2,}|(?<=[0-9])[a-z])\b(?: [a-z]{2,}\b)* ?", _upright, formula)
-    return "".join(_LATEX.get(letter, letter) for letter in words)
-
-
-def _upright(found: re.Match[str]) -> str:
-    text = found[0]
-    return f"\\{text}" if text in ("exp", "ln") else rf"\mathrm{{{text.replace(' ', '~')}}}"
-
-
-def _latex_text(text: str) -> str:
-    return "".join(f"${_LATEX[c].strip()}$" if c in _LATEX else f"\\{c}" if c in "_%&#$" else c for c in text)
-
-
-def _latex_title(column: str) -> str:
-    plain = column.isascii() and column.islower()
-    return column if plain or not column else f"${_latex_formula(column)}$"
-
-
-def _latex_name(name: str) -> str:
-    return name if " " in name else f"${in_notation(name, 'latex')}$"
-
-
-def _latex_number(text: str) -> str:
-    return r"\_" * len(text) if text == BLANK else f"${text.replace('−', '-')}$"

@@ -1,0 +1,50 @@
+"""Metrics: how good outputs are, in numbers that nobody differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from engine.text import nearest
+from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss
+
+Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
+"""A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
+
+
+def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float = 0.5) -> float:
+    """The share of examples told right: the largest of several outputs, or one that is above `threshold`.
+
+    A target is a class, the probabilities of the classes, or for one output 0 and 1 (or −1 and 1).
+    """
+    right = [
+        int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
+        if np.size(output) > 1
+        else bool(np.ravel(output)[0] > threshold) == bool(np.ravel(target)[0] > 0.5)
+        for output, target in zip(outputs, targets, strict=True)
+    ]
+    return sum(right) / len(right)
+
+
+def as_metrics(given: Sequence[str | Metric], loss: str) -> dict[str, Metric]:
+    """The metrics by their names, beside a loss of that name. Raises ValueError for an unknown name."""
+    if isinstance(given, str):
+        given = [given]
+    found: dict[str, Metric] = {}
+    for metric in given:
+        if callable(metric):
+            found[getattr(metric, "__name__", type(metric).__name__)] = metric
+        elif metric == "accuracy":
+            found[metric] = partial(accuracy, threshold=0.0 if loss in ("hinge", *OF_LOGITS) else 0.5)
+        elif metric in LOSSES:
+            found[metric] = partial(_loss_of_numbers, as_loss(metric)[1])
+        else:
+            raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
+    return found
+
+
+def _loss_of_numbers(loss: Loss, outputs: list[Any], targets: list[Any]) -> float:
+    return loss(outputs, targets).data
