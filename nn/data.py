@@ -93,6 +93,9 @@ def refuse_count(least: int = 1, **counts: Any) -> None:
 
 def rate_at(lr: float | Callable[[int], float], step: int) -> float:
     """The learning rate at a step, counted from 0. Raises unless it is above 0 and finite."""
-    rate = lr(step) if callable(lr) else lr
-    refuse_not_positive(lr=rate)
+    if not callable(lr):
+        refuse_not_positive(lr=lr)
+        return float(lr)
+    rate = lr(step)
+    refuse_not_positive(**{f"lr at step {step} (counted from 0)": rate})
     return float(rate)

@@ -149,7 +149,7 @@ def _numbers(values: Sequence[Value]) -> Array:
 
 
 def _forward(layer: Layer, A: Array) -> LayerSheet:
-    W = np.array([[weight.data for weight in neuron.weights] for neuron in layer.neurons])
+    W = np.array([[weight.data for weight in row] for row in layer.weights])
     B = _numbers(layer.biases) if layer.biases else None
     Z = W @ A if B is None else W @ A + B[:, None]
     norm = None if layer.norm is None else _normalized(layer, Z)

@@ -107,8 +107,7 @@ def gradient_health(model: MLP | Layer, X: Any, y: Any, loss: str | Loss) -> Hea
 def _of_layer(place: int, layer: Layer, activity: Activity) -> LayerHealth:
     delta = np.array([[z.grad for z in row] for row in activity.Z])
     inner = np.array([[z.data for z in row] for row in activity.N or activity.Z])
-    gradients = [weight.grad for neuron in layer.neurons for weight in neuron.weights]
-    gradients += [bias.grad for bias in layer.biases]
+    gradients = [parameter.grad for row in [*layer.weights, layer.biases] for parameter in row]
     return LayerHealth(
         place,
         layer.activation.name,

@@ -151,6 +151,11 @@ class Layer(Module):
             self.norm.labelled(place)
 
     @property
+    def weights(self) -> Rows:
+        """W, a row of weights for each neuron."""
+        return [neuron.weights for neuron in self.neurons]
+
+    @property
     def biases(self) -> list[Value]:
         """The biases of the neurons; none in a normalized layer."""
         return [neuron.bias for neuron in self.neurons if neuron.bias is not None]

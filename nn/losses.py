@@ -174,8 +174,13 @@ def as_loss(given: str | Loss) -> tuple[str, Loss]:
         return given, partial(LOSSES[given], reduction="mean")
     if not callable(given):
         raise TypeError(f"A loss is a name or a function of outputs and targets, not {type(given).__name__}.")
-    inner = given.func if isinstance(given, partial) else given
-    return getattr(inner, "__name__", type(inner).__name__), given
+    return name_of(given), given
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function, also under `functools.partial`."""
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def refuse_output(model: Module, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from engine.text import nearest
-from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss
+from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss, name_of
 
 Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
 """A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
@@ -29,20 +29,25 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
     return sum(right) / len(right)
 
 
-def as_metrics(given: Sequence[str | Metric], loss: str) -> dict[str, Metric]:
-    """The metrics by their names, beside a loss of that name. Raises ValueError for an unknown name."""
-    if isinstance(given, str):
-        given = [given]
+def as_metrics(given: Sequence[str | Metric], loss: str, targets: Sequence[Any]) -> dict[str, Metric]:
+    """The metrics by their names, for a loss of that name and such targets; accuracy takes the threshold that fits.
+
+    Raises ValueError for an unknown name, and for two metrics of one name.
+    """
     found: dict[str, Metric] = {}
-    for metric in given:
+    for metric in [given] if isinstance(given, str) else given:
         if callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = metric
+            name = name_of(metric)
         elif metric == "accuracy":
-            found[metric] = partial(accuracy, threshold=0.0 if loss in ("hinge", *OF_LOGITS) else 0.5)
+            of_scores = loss in ("hinge", *OF_LOGITS) or min(map(np.min, targets)) < 0.0
+            name, metric = metric, partial(accuracy, threshold=0.0 if of_scores else 0.5)
         elif metric in LOSSES:
-            found[metric] = partial(_loss_of_numbers, as_loss(metric)[1])
+            name, metric = metric, partial(_loss_of_numbers, as_loss(metric)[1])
         else:
             raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
+        if name in found:
+            raise ValueError(f"Two metrics are called {name!r}: give one of them a name of its own, with def.")
+        found[name] = metric
     return found
 
 

@@ -82,7 +82,7 @@ class Module:
     def state_dict(self) -> dict[str, float]:
         """Every parameter and buffer as a number, by its place."""
         return {name: value.data for name, value in self.named_parameters()} | {
-            f"{name}.{i}": number for name, numbers in self._named_buffers() for i, number in enumerate(numbers)
+            f"{name}.{i}": number for name, numbers in self.named_buffers() for i, number in enumerate(numbers)
         }
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
@@ -108,10 +108,11 @@ class Module:
                 raise ValueError(f"{name} must be finite, and it is {number}.")
         for name, value in self.named_parameters():
             value.data = float(state[name])
-        for name, numbers in self._named_buffers():
+        for name, numbers in self.named_buffers():
             numbers[:] = [float(state[f"{name}.{i}"]) for i in range(len(numbers))]
 
-    def _named_buffers(self) -> Iterator[tuple[str, list[float]]]:
+    def named_buffers(self) -> Iterator[tuple[str, list[float]]]:
+        """Each buffer with its place, such as `layers.0.norm.running_mean`."""
         for prefix, module in _modules("", self):
             for name in module.buffers:
                 yield f"{prefix}{name}", getattr(module, name)

@@ -23,6 +23,7 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.
     axes = made.subplots(rows, columns, squeeze=False).ravel().tolist()
     for one in axes:
         one.grid(color="#DDDDDD", linewidth=0.5)
+        one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
         one.set_prop_cycle(color=COLOURS)
     return made, axes
@@ -44,8 +45,14 @@ def curves(columns: Mapping[str, Sequence[float]]) -> Figure:
                 color=colours.get(name.removeprefix("val_")),
             )  # fmt: skip
         one.legend(frameon=False)
-        one.set_xlabel("epoch")
+        _count(one, "epoch")
     return made
+
+
+def _count(axes: Any, name: str) -> None:
+    """Label the x axis, whose ticks are whole numbers."""
+    axes.set_xlabel(name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def by_layer(columns: Mapping[str, Sequence[float]]) -> Figure:
@@ -54,7 +61,7 @@ def by_layer(columns: Mapping[str, Sequence[float]]) -> Figure:
     for (name, numbers), mark in zip(columns.items(), "os^v", strict=False):
         one.plot(range(1, len(numbers) + 1), numbers, marker=mark, label=name)
     one.set_yscale("log")
-    one.set_xlabel("layer")
+    _count(one, "layer")
     one.legend(frameon=False)
     return made
 
@@ -70,7 +77,7 @@ def over_epochs(epochs: Sequence[Sequence[float]]) -> Figure:
             range(1, len(epochs) + 1), numbers, marker=".", color=(shade, shade, shade), label=f"layer {layer + 1}"
         )
     one.set_yscale("log")
-    one.set_xlabel("epoch")
+    _count(one, "epoch")
     one.set_ylabel("δ, root mean square")
     one.legend(frameon=False, fontsize="small", ncols=max(1, layers // 10))
     return made

@@ -93,17 +93,20 @@ def fit(
     training = _Training(
         model,
         function,
-        as_metrics(metrics, name),
+        as_metrics(metrics, name, data[1]),
         optimizer or GradientDescent(model.parameters(), 0.1 if lr is None else lr),
         clip_norm,
     )
+    cuts = _cuts(len(data[0]), batch_size, model)
+    rate_at(training.optimizer.lr, training.optimizer.steps + epochs * len(cuts) - 1)  # a schedule that ends too soon
     was_training = model.training
     started = time.perf_counter()
     try:
         with _interruptible() as interrupted, _progress(progress, epochs, len(data[0])) as told:
             for epoch in range(1, epochs + 1):
-                order = generator.permutation(len(data[0])) if shuffle else range(len(data[0]))
-                training.epoch(epoch, _batches(data, list(order), batch_size, model), held_out, interrupted, told)
+                order = generator.permutation(len(data[0])).tolist() if shuffle else range(len(data[0]))
+                batches = [_taken(data, order[start:end]) for start, end in cuts]
+                training.epoch(epoch, batches, held_out, interrupted, told)
                 if on_epoch is not None:
                     on_epoch(epoch, model, training.history)
                 if interrupted or training.ends(epoch, patience):
@@ -138,7 +141,8 @@ class _Training:
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
-        self.good = self.best = _State(self.model, self.optimizer)  # the last with a finite loss; the lowest loss
+        self.parameters = self.model.parameters()
+        self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
         self.lowest, self.best_epoch = math.inf, 0
 
     def epoch(
@@ -162,7 +166,7 @@ class _Training:
             self.history.columns.setdefault(name, []).append(value)
         watched = row["loss" if held_out is None else "val_loss"]
         if watched < self.lowest:
-            self.lowest, self.best_epoch, self.best = watched, epoch, _State(self.model, self.optimizer)
+            self.lowest, self.best_epoch, self.best = watched, epoch, self.state()
 
     def step(self, epoch: int, batch: int, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
         """Forward pass, loss, backward pass, update; returns the loss and the outputs as numbers."""
@@ -172,11 +176,12 @@ class _Training:
             loss = self.loss(outputs, targets)
             if not math.isfinite(loss.data):
                 raise FloatingPointError(f"the loss is {loss.data}")
-            self.model.zero_grad()  # what earlier batches left would be added to
+            for parameter in self.parameters:  # what earlier batches left would be added to
+                parameter.grad = 0.0
             with warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)  # an infinite gradient
                 loss.backward()
-            self.good = _State(self.model, self.optimizer)
+            self.good = self.state()
             if self.clip_norm is not None:
                 clip_gradients(self.optimizer.parameters, self.clip_norm)
             self.optimizer.step()
@@ -209,6 +214,10 @@ class _Training:
             history=self.history,
         )
 
+    def state(self) -> _State:
+        """The numbers of model and optimizer as they are now."""
+        return _State(self.parameters, [numbers for _, numbers in self.model.named_buffers()], self.optimizer)
+
     def judged(self, rows: list[Any], targets: list[Any]) -> dict[str, float]:
         """The loss and the metrics on examples that are not learned from."""
         outputs = self.model.predict(rows).tolist()
@@ -238,12 +247,17 @@ class _Training:
 class _State:
     """The numbers of a model and its optimizer at one moment."""
 
-    def __init__(self, model: Module, optimizer: Optimizer) -> None:
-        self._model, self._optimizer = model, optimizer
-        self._numbers, self._steps, self._memory = model.state_dict(), optimizer.steps, optimizer.memory
+    def __init__(self, parameters: Sequence[Value], buffers: Sequence[list[float]], optimizer: Optimizer) -> None:
+        self._parameters, self._buffers, self._optimizer = parameters, buffers, optimizer
+        self._data, self._kept = [p.data for p in parameters], [list(numbers) for numbers in buffers]
+        self._steps, self._memory = optimizer.steps, optimizer.memory
 
     def restore(self) -> None:
-        self._model.load_state_dict(self._numbers)
+        """Make everything as it was."""
+        for parameter, data in zip(self._parameters, self._data, strict=True):
+            parameter.data = data
+        for numbers, kept in zip(self._buffers, self._kept, strict=True):
+            numbers[:] = kept
         self._optimizer.steps, self._optimizer.memory = self._steps, self._memory
 
 
@@ -288,13 +302,13 @@ def _taken(data: _Data, order: Sequence[int]) -> _Data:
     return [rows[i] for i in order], [targets[i] for i in order]
 
 
-def _batches(data: _Data, order: list[int], size: int | None, model: Module) -> list[_Data]:
-    """The examples in that order, in batches; one left over joins the last batch where a batch is normalized."""
-    size = len(order) if size is None else size
-    cuts = list(range(0, len(order), size))
-    if len(order) - cuts[-1] == 1 and len(cuts) > 1 and any(isinstance(part, BatchNorm) for part in model.modules()):
-        cuts.pop()
-    return [_taken(data, order[start:end]) for start, end in zip(cuts, [*cuts[1:], len(order)], strict=True)]
+def _cuts(count: int, size: int | None, model: Module) -> list[tuple[int, int]]:
+    """Where the batches begin and end; one example left over joins the last batch where a batch is normalized."""
+    size = size or count
+    starts = list(range(0, count, size))
+    if count - starts[-1] == 1 and len(starts) > 1 and any(isinstance(part, BatchNorm) for part in model.modules()):
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count], strict=True))
 
 
 @contextmanager

@@ -164,8 +164,7 @@ def _compare_with_engine(
             _compare(f"Z {at}", sheet.Z.T, _data(activity.Z), np.abs(sheet.W) @ inputs)
             _compare(f"A {at}", sheet.A.T, _data(activity.A), np.abs(sheet.A))
             _compare(f"δ {at}", sheet.delta.T, _grad(activity.Z), sheet.size)
-            weights = [neuron.weights for neuron in layer.neurons]
-            _compare(f"∂L/∂W {at}", sheet.dW, _grad(weights), sheet.size @ inputs.T)
+            _compare(f"∂L/∂W {at}", sheet.dW, _grad(layer.weights), sheet.size @ inputs.T)
             if sheet.dB is not None:
                 _compare(f"∂L/∂B {at}", sheet.dB, _grad([layer.biases]), sheet.size)
             if sheet.norm is not None and layer.norm is not None:
