@@ -391,6 +391,9 @@ def test_logits_that_were_squashed_are_refused(name, output):
         with pytest.raises(ValueError, match=words):
             fit(model, X, Y, loss=LOSSES[name])
         assert model.state_dict() == before
+        with pytest.raises(ValueError, match=name) as caught:
+            fit(model, X, Y, loss=name)
+        assert ("or take" in str(caught.value)) == (name != "cross_entropy" and output == "sigmoid")
 
 
 def test_a_sigmoid_before_binary_cross_entropy_with_logits_is_pointed_to_the_loss_without():

@@ -675,6 +675,13 @@ def test_the_gradients_of_a_net_are_what_the_numbers_say(drawn):
     assert len(found) == len(net.parameters())
 
 
+@pytest.mark.parametrize("make", [partial(MLP, 2, [1]), partial(Layer, 2, 1), partial(Neuron, 2)])
+def test_a_sum_is_one_node_unless_it_is_to_be_atomic(make):
+    for options, ops in [({}, ["dot"]), ({"atomic": True}, ["*", "*", "+", "+"])]:
+        output = make(activation="linear", seed=0, **options)([1.0, 2.0])
+        assert sorted(node.op for node in nodes(output) if node.op) == ops
+
+
 def test_one_output_is_a_value_and_several_are_a_list():
     X = [[1.0, 2.0], [3.0, 4.0]]
     for one, two in [
@@ -804,7 +811,10 @@ def test_labels_of_a_normalized_layer():
     net = normed(0)
     output, _ = net.batch([[1.0, 2.0], [3.0, 5.0]])
     found = labels(output)
-    assert {"gamma1_1", "beta1_3", "mu1_2", "var1_2", "z1_1_ex2", "n1_1_ex1", "a1_1_ex1", "z2_1_ex1"} <= found
+    assert {"gamma1_1", "beta1_3", "z1_1_ex2", "n1_1_ex1", "a1_1_ex1", "z2_1_ex1"} <= found
+    assert {label for label in found if label[:2] in ("mu", "va")} == {
+        f"{n}1_{i}" for n in ("mu", "var") for i in (1, 2, 3)
+    }
     assert not {label for label in found if label.startswith(("gamma2", "b1_", "n2"))}
     assert {p.label for p in net.layers[0].norm.parameters()} == {
         f"{n}1_{i}" for n in ("gamma", "beta") for i in (1, 2, 3)

@@ -200,6 +200,10 @@ def test_parameters_may_come_from_a_generator_or_a_net():
     assert Adam(net.parameters()).parameters == net.parameters()
 
 
+def test_the_usual_rates_are_pytorchs():
+    assert [make(parameters()).lr for make in (SGD, RMSprop, Adam)] == [1e-3, 1e-2, 1e-3]
+
+
 def test_an_optimizer_says_what_it_does():
     optimizer = Adam(parameters(), 0.01)
     optimizer.step()

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from nn import (
     hinge,
     mae,
     mse,
+    train,
 )
 from tests.strategies import case
 
@@ -200,6 +202,14 @@ def test_an_example_left_over_joins_the_batch_before_where_batches_are_normalize
         assert watch.sizes == sizes * 2
 
 
+def test_a_single_example_cannot_be_normalized():
+    model = net(norm="batch")
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="at least two examples in training"):
+        fit(model, X[:1], Y[:1])
+    assert model.state_dict() == before
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_its_examples():
     watch = Watch()
     history = fit(net(), X, Y, loss=watch, batch_size=2, epochs=2, seed=0)
@@ -331,6 +341,20 @@ def test_an_error_in_on_epoch_is_not_hidden():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("given", ["lr", "optimizer"])
+def test_a_rate_that_is_a_function_is_asked_at_each_step(given):
+    asked, model = [], Scale()
+
+    def rate(step):
+        asked.append(step)
+        return 0.1
+
+    options = {"lr": rate} if given == "lr" else {"optimizer": Adam(model.parameters(), rate)}
+    asked.clear()
+    fit(model, [[1.0]] * 5, [1.0] * 5, batch_size=2, epochs=2, **options)
+    assert asked[-6:] == [0, 1, 2, 3, 4, 5]  # before that it was asked about the first and the last step
+
+
 # Validation, metrics and early stopping.
 
 
@@ -399,6 +423,7 @@ def test_metrics_are_names_or_functions_of_numbers():
         ([-0.2, 0.6, 0.0, 0.3], [-1, 1, -1, -1], 0.0, 0.75),
         ([-3.0, 0.4], [0, 1], 0.0, 1.0),
         ([[0.2], [0.9]], [[0], [1]], 0.5, 1.0),
+        ([[0.1, 0.7], [0.9, 0.2]], [1, 1], 0.5, 0.5),
         ([[0.1, 0.7, 0.2], [2.0, 1.0, 3.0]], [1, 0], 0.5, 0.5),
         ([[0.1, 0.7, 0.2], [2.0, 1.0, 3.0]], [1.0, 2.0], 0.5, 1.0),
         ([[0.1, 0.7, 0.2], [2.0, 1.0, 3.0]], [[0, 1, 0], [0.5, 0.2, 0.3]], 0.5, 0.5),
@@ -407,6 +432,11 @@ def test_metrics_are_names_or_functions_of_numbers():
 def test_accuracy_is_the_share_told_right(outputs, targets, threshold, expected):
     for kind in (list, np.array):
         assert accuracy(kind(outputs), kind(targets), threshold=threshold) == expected
+
+
+def test_accuracy_turns_at_a_half_unless_told_otherwise():
+    assert accuracy([0.4, 0.6], [0, 1]) == 1.0
+    assert accuracy([0.4, 0.6], [1, 0]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -452,6 +482,12 @@ def test_without_validation_patience_watches_the_loss_of_training():
     assert weights == pytest.approx([-0.6, 0.72, -0.864])  # it diverges: each loss is larger than the one before
     assert (history.best_epoch, history.epochs) == (1, 3)
     assert model.w.data == weights[0]
+
+
+def test_an_epoch_that_is_as_good_is_no_better():
+    history = fit(Scale(), [[0.0]], [1.0], epochs=9, patience=2)
+    assert history["loss"] == [1.0, 1.0, 1.0]
+    assert history.best_epoch == 1
 
 
 def test_patience_that_is_not_used_up_changes_nothing():
@@ -635,6 +671,7 @@ def test_a_rate_that_diverges_stops_with_the_last_finite_loss():
     assert math.isfinite(mse(model.batch(X), Y).data)
 
 
+@pytest.mark.filterwarnings("ignore")  # a warning of an infinite gradient stops training whether it is shown or not
 def test_gradients_without_a_number_stop_training():
     infinite = Scale(0.0)
     error = stopped(infinite, [[2.0]], [1.0], loss=lambda outputs, targets: sqrt(outputs[0]))
@@ -817,11 +854,12 @@ def test_a_model_without_parameters_is_refused():
 
 
 def test_the_progress_bar_goes_to_stderr(capsys):
-    fit(net(), X, Y, epochs=3, batch_size=2, seed=0, progress=True)
+    history = fit(net(), X, Y, epochs=3, batch_size=2, seed=0, progress=True)
     output, bar = capsys.readouterr()
     assert output == ""
     assert "epoch 3/3" in bar
-    assert "loss" in bar
+    assert f"loss {history['loss'][-1]:.4g}" in bar
+    assert "0:00:00" in bar  # nothing remains
     assert "examples/s" in bar
 
 
@@ -889,6 +927,14 @@ def test_a_history_is_a_mapping_of_lists():
     with pytest.raises(KeyError, match=r"the history has no 'los'\. Did you mean `loss`"):
         history["los"]
     assert (History().epochs, len(History())) == (0, 0)
+
+
+def test_a_history_knows_how_long_it_took(monkeypatch):
+    times = iter([10.0, 12.5])
+    monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    history = fit(net(), X, Y, epochs=2)
+    assert history.seconds == 2.5
+    assert str(history).endswith("2 epochs done, in 2.5 s")
 
 
 def test_one_epoch_is_one():
