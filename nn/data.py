@@ -16,16 +16,17 @@ def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
     """`data` as an array of floats. Raises TypeError for what is none, ValueError for ragged rows and no numbers."""
     try:
         array = np.asarray(data)
-        if array.dtype.kind not in "fiub":
-            array = array.astype(float)
+        if array.dtype.kind in "USc":
+            raise TypeError(f"{shorten(repr(array.flat[0].item()))} is no real number")
+        array = array.astype(float)
     except (TypeError, ValueError) as error:
         lengths = {len(row) for row in data if hasattr(row, "__len__")} if hasattr(data, "__iter__") else set()
         if len(lengths) > 1:
             raise ValueError(f"The rows of {name} have different lengths: {sorted(lengths)}.") from None
         raise TypeError(f"{name} must hold numbers: {error}.") from None
     if array.size == 0:
-        raise ValueError(f"{name} is empty: there is nothing to learn from.")
-    return array.astype(float)
+        raise ValueError(f"{name} is empty: it needs at least one example.")
+    return array
 
 
 def as_examples(X: Any, n_inputs: int | None = None, name: str = "X") -> list[list[float]]:

@@ -12,8 +12,8 @@ import numpy as np
 from engine.text import number, table
 from nn.activations import Activation, Array
 from nn.data import as_examples
-from nn.layers import MLP, Activity, Layer, outputs_of
-from nn.losses import Loss, as_loss, as_targets, refuse_output
+from nn.layers import MLP, Activity, Layer, outputs_of, refuse_output
+from nn.losses import Loss, as_loss, as_targets
 from nn.module import undisturbed
 
 if TYPE_CHECKING:

@@ -46,7 +46,8 @@ class History(Mapping[str, list[float]]):
         rows = [[str(epoch + 1), *(number(column[epoch]) for column in self.columns.values())] for epoch in shown]
         body = table(["epoch", *self.columns], rows, justify="r" * (len(self.columns) + 1))
         some = f"{len(shown)} of the {self.epochs} epochs are shown; " if len(shown) < self.epochs else ""
-        return f"{body}\n\n{some}{self.stopped}, in {self.seconds:.3g} s"
+        seconds = f", in {self.seconds:.3g} s" if self.seconds else ""
+        return f"{body}\n\n{some}{self.stopped or 'not ended'}{seconds}"
 
     __repr__ = __str__
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from engine.text import nearest, shorten
 from nn.activations import Activation, as_activation
 from nn.data import as_leaves, refuse_count
 from nn.init import Init, as_generator, first_weights
+from nn.losses import refuse_activation
 from nn.module import Module, Output
 from nn.norm import BatchNorm
 
@@ -207,7 +208,7 @@ class MLP(Module):
     def __init__(
         self,
         n_inputs: int,
-        sizes: Sequence[int],
+        sizes: Iterable[int],
         activation: Function = "relu",
         output: Function = "linear",
         *,
@@ -216,7 +217,7 @@ class MLP(Module):
         atomic: bool = False,
         seed: int | Generator | None = None,
     ) -> None:
-        if isinstance(sizes, int | str) or not len(sizes):
+        if not isinstance(sizes, Iterable) or not (sizes := list(sizes)):
             raise TypeError(f"sizes lists the units of each layer, such as [16, 16, 1]; {sizes!r:.60} does not.")
         generator = as_generator(seed)
         self.n_inputs = n_inputs
@@ -269,19 +270,32 @@ def _located(error: DomainError, number: int, rows: Rows) -> ForwardError:
     """The error of layer `number`, or of the layer before it in which one of its inputs became infinite."""
     infinite = (node for row in rows for a in row for node in nodes(a) if not math.isfinite(node.data))
     first = next(infinite, None)
-    return ForwardError(str(error), (layer_of(first) if first else None) or number, first)
+    return ForwardError(str(error), (layer_of(first) if first is not None else None) or number, first)
 
 
 def layer_of(node: Value) -> int | None:
     """The number of the layer that a node belongs to, by its label; None where that tells of none."""
-    found = re.match(r"[a-z]+(\d+)_", node.label)
+    found = re.match(r"[a-z]+(\d+)_\d", node.label)
     return int(found[1]) if found else None
+
+
+def last_layer(model: Module) -> Layer | None:
+    """The layer that a net ends in; None where that is not known."""
+    return model.layers[-1] if isinstance(model, MLP) else model if isinstance(model, Layer) else None
 
 
 def outputs_of(model: Module) -> int | None:
     """How many outputs a net or a layer has; None where that is not known."""
-    last = getattr(model, "layers", [model])[-1]
-    return len(last.neurons) if isinstance(last, Layer) else None
+    last = last_layer(model)
+    return None if last is None else len(last.neurons)
+
+
+def refuse_output(model: Module, loss: str) -> None:
+    """Raise ValueError where the output's activation does not fit the loss of that name."""
+    last = last_layer(model)
+    activation = last.activation if last is not None else getattr(model, "activation", None)
+    if isinstance(activation, Activation) and not activation.is_own:
+        refuse_activation(activation.name, loss)
 
 
 def _size(layer: Layer) -> str:
@@ -309,18 +323,22 @@ def _as_norm(given: str | Callable[[int], BatchNorm]) -> Callable[[int], BatchNo
         if given != "batch":
             raise ValueError(f"There is no normalization {shorten(given)!r}. {nearest(given, ['batch'])}")
         return BatchNorm
+    if not callable(given):
+        raise TypeError(f'norm is None, "batch" or a function of the number of units, not {given!r:.60}.')
     return given
 
 
 def _warn_if_alike(layer: Layer, number: int) -> None:
     """Hidden units that begin alike get the same gradient, and stay alike."""
-    rows = {tuple(weight.data for weight in neuron.weights) for neuron in layer.neurons}
-    if len(layer.neurons) > 1 and len(rows) == 1:
-        what = "are all 0" if set(*rows) == {0.0} else "are the same in every unit"
+    rows = {tuple(weight.data for weight in row) for row in layer.weights}
+    zero = rows == {(0.0,) * layer.n_inputs}
+    if zero or (len(layer.neurons) > 1 and len(rows) == 1):
+        what = "are all 0" if zero else "are the same in every unit"
         warnings.warn(
             f"The weights of hidden layer {number} {what}: its units compute the same, receive the same gradient, and "
-            "stay alike for ever, so that the layer never learns more than one unit could. Take random weights, such "
-            f"as init={layer.activation.init!r}.",
+            "stay alike for ever, so that the layer never learns more than one unit could"
+            + (", and with 0 behind it no gradient reaches it at all" if zero else "")
+            + f". Take random weights, such as init={layer.activation.init!r}.",
             UserWarning,
             stacklevel=3,
         )

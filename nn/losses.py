@@ -19,7 +19,6 @@ import engine
 from engine import Value, dot, log, logsumexp, maximum, mean, softplus, total
 from engine.text import nearest, shorten
 from nn.data import as_array, refuse_not_finite
-from nn.module import Module
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 Loss: TypeAlias = Callable[..., Value]
@@ -88,20 +87,19 @@ def cross_entropy(outputs: Any, targets: Any, reduction: Reduction = "mean") -> 
     A target is the class, counted from 0, or a list with the probability of each class. Raises ValueError for one
     output alone, a class out of range, and probabilities that are negative or don't add up to 1.
     """
-    if not (_is_list(outputs) and len(outputs)):
+    if not _is_list(outputs):
         outputs = [outputs]
+    if not len(outputs):
+        raise ValueError("There are no outputs, and so there is no loss.")
     one_example = not _is_list(outputs[0])
     rows, wanted = ([outputs], [targets]) if one_example else (outputs, targets)
     _refuse_lengths(rows, wanted)
-    return _reduced([_class_loss(list(row), target) for row, target in zip(rows, wanted, strict=True)], reduction)
+    return _reduced([_class_loss(row, target) for row, target in zip(rows, wanted, strict=True)], reduction)
 
 
-def _class_loss(logits: list[Value], target: Any) -> Value:
-    if len(logits) < 2:
-        raise ValueError(
-            "cross_entropy needs an output for each class, at least two. For one output that says yes or no take "
-            "binary_cross_entropy_with_logits."
-        )
+def _class_loss(outputs: Sequence[Any], target: Any) -> Value:
+    _refuse_one_class(len(outputs))
+    logits = [_as_value(output) for output in outputs]
     whole = logsumexp(logits)
     if not _is_list(target):
         if isinstance(target, Value):
@@ -112,6 +110,14 @@ def _class_loss(logits: list[Value], target: Any) -> Value:
         raise ValueError(f"A target has {len(shares)} class probabilities, and there are {len(logits)} outputs.")
     _refuse_shares([_data(share) for share in shares])
     return dot(shares, [whole - logit for logit in logits])
+
+
+def _refuse_one_class(outputs: int) -> None:
+    if outputs < 2:
+        raise ValueError(
+            "cross_entropy needs an output for each class, at least two. For one output that says yes or no take "
+            "binary_cross_entropy_with_logits."
+        )
 
 
 def _refuse_shares(shares: Sequence[float]) -> None:
@@ -130,7 +136,7 @@ def _one_hot(target: Value, classes: int) -> list[Value]:
 
 def as_class(target: Any, classes: int) -> int:
     """The number of a class. Raises TypeError for what is none, and ValueError outside 0 … classes − 1."""
-    if isinstance(target, str) or not hasattr(target, "__float__") or float(target) != math.floor(float(target)):
+    if isinstance(target, str) or not hasattr(target, "__float__") or not float(target).is_integer():
         raise TypeError(f"A class is a whole number from 0 to {classes - 1}, not {shorten(repr(target))}.")
     if not 0 <= target < classes:
         raise ValueError(f"Class {int(target)} is out of range: there are {classes}, numbered 0 to {classes - 1}.")
@@ -183,20 +189,17 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def refuse_output(model: Module, name: str) -> None:
-    """Raise ValueError where the output's activation does not fit the loss of that name."""
-    output = getattr(getattr(model, "layers", [model])[-1], "activation", None)
-    if output is None or output.is_own:
-        return
-    if name in OF_LOGITS and output.name != "linear":
+def refuse_activation(output: str, name: str) -> None:
+    """Raise ValueError where an output with that activation does not fit the loss of that name."""
+    if name in OF_LOGITS and output != "linear":
         inside = "a softmax" if name == "cross_entropy" else "a sigmoid"
-        other = name == "binary_cross_entropy_with_logits" and output.name == "sigmoid"
+        other = name == "binary_cross_entropy_with_logits" and output == "sigmoid"
         instead = " or take binary_cross_entropy with the sigmoid," if other else ""
         raise ValueError(
-            f"{name} expects logits, any numbers, and has {inside} in it: after a {output.name} output they would be "
+            f"{name} expects logits, any numbers, and has {inside} in it: after a {output} output they would be "
             f'squashed twice. Give the net output="linear",{instead} and the probabilities come out right.'
         )
-    if name == "binary_cross_entropy" and output.name == "linear":
+    if name == "binary_cross_entropy" and output == "linear":
         raise ValueError(
             "binary_cross_entropy expects probabilities, and a linear output gives any number. Give the net "
             'output="sigmoid", or take binary_cross_entropy_with_logits, which has the sigmoid in it.'
@@ -210,17 +213,23 @@ def as_targets(loss: str, y: Any, n_examples: int, n_outputs: int | None, name: 
     row where that stands.
     """
     if loss not in LOSSES:
-        if len(y) != n_examples:
-            raise ValueError(f"There are {n_examples} examples, and {name} has {len(y)} targets.")
+        if not hasattr(y, "__len__") or len(y) != n_examples:
+            given = f"has {len(y)} targets" if hasattr(y, "__len__") else f"is {shorten(repr(y))}"
+            raise ValueError(f"There are {n_examples} examples, and {name} {given}.")
         return list(y)
     array = as_array(y, name)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have a target for each of the {n_examples} examples, and it is one number.")
     refuse_not_finite(array, name)
     if array.ndim == 2 and array.shape[1] == 1 and n_outputs == 1:
         array = array[:, 0]
     if len(array) != n_examples:
         raise ValueError(f"There are {n_examples} examples, and {name} has {len(array)} targets.")
+    if loss == "cross_entropy":
+        _refuse_one_class(n_outputs or 2)
     if loss == "cross_entropy" and array.ndim == 1:
-        return [_at_row(row, name, as_class, target, n_outputs or sys.maxsize) for row, target in enumerate(array)]
+        classes = n_outputs or sys.maxsize
+        return [_at_row(row, name, as_class, target, classes) for row, target in enumerate(array.tolist())]
     expected = (n_examples,) if n_outputs == 1 else (n_examples, n_outputs)
     if n_outputs is not None and array.shape != expected:
         raise ValueError(
@@ -275,7 +284,11 @@ def _paired(outputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
     else:
         if not isinstance(targets, Value):
             targets = _as_number(targets)
-        yield outputs, targets
+        yield _as_value(outputs), targets
+
+
+def _as_value(output: Any) -> Value:
+    return output if isinstance(output, Value) else Value(output)
 
 
 def _is_list(x: Any) -> bool:

@@ -20,6 +20,8 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
 
     A target is a class, the probabilities of the classes, or for one output 0 and 1 (or −1 and 1).
     """
+    if not len(outputs) or len(outputs) != len(targets):
+        raise ValueError(f"Accuracy needs a target for each output; here are {len(outputs)} and {len(targets)}.")
     right = [
         int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
         if np.size(output) > 1
@@ -29,13 +31,13 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
     return sum(right) / len(right)
 
 
-def as_metrics(given: Sequence[str | Metric], loss: str, targets: Sequence[Any]) -> dict[str, Metric]:
+def as_metrics(given: Sequence[str | Metric] | str | Metric, loss: str, targets: Sequence[Any]) -> dict[str, Metric]:
     """The metrics by their names, for a loss of that name and such targets; accuracy takes the threshold that fits.
 
     Raises ValueError for an unknown name, and for two metrics of one name.
     """
     found: dict[str, Metric] = {}
-    for metric in [given] if isinstance(given, str) else given:
+    for metric in [given] if isinstance(given, str) or callable(given) else given:
         if callable(metric):
             name = name_of(metric)
         elif metric == "accuracy":

@@ -39,19 +39,15 @@ class Module:
     def predict(self, X: Any) -> Array:
         """The outputs as numbers in evaluation mode: shape (n,) for one output, else (n, outputs)."""
         examples = as_examples(X, getattr(self, "n_inputs", None))
-        was_training = self.training
-        try:
+        with modes_kept(self):
             self.eval()
-            outputs = [numbers_of(self.batch([example])[0]) for example in examples]
-        finally:
-            self.train(was_training)
-        return np.array(outputs)
+            return np.array([numbers_of(self.batch([example])[0]) for example in examples])
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Each parameter once with its place, such as `layers.0.neurons.3.weights.1`."""
-        seen = set()
-        for name, value in _leaves("", self):
-            if value not in seen:
+        seen: set[Value] = set()
+        for name, value in _under("", self, set()):
+            if isinstance(value, Value) and not (value.op or value.is_constant or value in seen):
                 seen.add(value)
                 yield name, value
 
@@ -61,8 +57,8 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """The module and all its parts."""
-        for _, module in _modules("", self):
-            yield module
+        yield self
+        yield from (part for _, part in _under("", self, set()) if isinstance(part, Module))
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0: backward passes would add to what is there."""
@@ -91,6 +87,8 @@ class Module:
         ValueError for names that are missing or unknown and for a number that is not finite, TypeError for what is
         no number.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"A state is a dict of numbers by their names, not {type(state).__name__}.")
         own = self.state_dict()
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
         if missing or unknown:
@@ -113,50 +111,60 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, list[float]]]:
         """Each buffer with its place, such as `layers.0.norm.running_mean`."""
-        for prefix, module in _modules("", self):
-            for name in module.buffers:
-                yield f"{prefix}{name}", getattr(module, name)
+        for place, module in [("", self), *_under("", self, set())]:
+            if isinstance(module, Module):
+                for name in module.buffers:
+                    yield f"{place}.{name}".lstrip("."), getattr(module, name)
+
+
+@contextmanager
+def modes_kept(model: Module) -> Iterator[None]:
+    """Afterwards every part of the model is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager
 def undisturbed(model: Module) -> Iterator[None]:
-    """Afterwards the gradients, the numbers and the mode of the model are as they were."""
-    gradients, state, training = [(p, p.grad) for p in model.parameters()], model.state_dict(), model.training
+    """Afterwards the gradients and the buffers of the model are as they were."""
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    buffers = [(numbers, list(numbers)) for _, numbers in model.named_buffers()]
     try:
         yield
     finally:
-        model.load_state_dict(state)
-        model.train(training)
         for parameter, grad in gradients:
             parameter.grad = grad
+        for numbers, kept in buffers:
+            numbers[:] = kept
 
 
 def numbers_of(output: Output) -> Any:
     """An output as a number or a list of them."""
-    return [value.data for value in output] if isinstance(output, list) else output.data
+    return [value.data for value in output] if isinstance(output, list | tuple) else output.data
 
 
-def _parts(prefix: str, thing: Any) -> Iterator[tuple[str, Any]]:
+def _members(thing: Any) -> Iterator[tuple[str, Any]]:
+    """What a module or a container holds, by attribute, key or number."""
     if isinstance(thing, Module):
-        yield from ((f"{prefix}{name}", part) for name, part in vars(thing).items())
+        yield from vars(thing).items()
     elif isinstance(thing, Mapping):
-        yield from ((f"{prefix}{name}", part) for name, part in thing.items())
+        yield from ((str(name), part) for name, part in thing.items())
+    elif isinstance(thing, np.ndarray) and thing.dtype == object:
+        yield from ((".".join(map(str, place)), part) for place, part in np.ndenumerate(thing))
     elif isinstance(thing, Sequence) and not isinstance(thing, str | bytes):
-        yield from ((f"{prefix}{number}", part) for number, part in enumerate(thing))
+        yield from ((str(number), part) for number, part in enumerate(thing))
 
 
-def _leaves(prefix: str, thing: Any) -> Iterator[tuple[str, Value]]:
-    for name, part in _parts(prefix, thing):
+def _under(prefix: str, thing: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Everything that a module holds, with its place; what is shared, or holds itself, once."""
+    seen.add(id(thing))
+    for name, part in _members(thing):
         if isinstance(part, Value):
-            if not (part.op or part.is_constant):
-                yield name, part
-        else:
-            yield from _leaves(f"{name}.", part)
-
-
-def _modules(prefix: str, thing: Any) -> Iterator[tuple[str, Module]]:
-    if isinstance(thing, Module):
-        yield prefix, thing
-    for name, part in _parts(prefix, thing):
-        if not isinstance(part, Value):
-            yield from _modules(f"{name}.", part)
+            yield f"{prefix}{name}", part
+        elif id(part) not in seen:
+            yield f"{prefix}{name}", part
+            yield from _under(f"{prefix}{name}.", part, seen)

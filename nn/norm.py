@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from engine import Value, mean, sqrt
+from engine import DomainError, Value, mean, sqrt
 from nn.data import refuse_count, refuse_not_positive
 from nn.module import Module
 
@@ -22,6 +23,8 @@ class BatchNorm(Module):
     def __init__(self, n_features: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
         refuse_count(n_features=n_features)
         refuse_not_positive(eps=eps, momentum=momentum)
+        if momentum > 1.0:
+            raise ValueError(f"momentum is a share, from 0 to 1, and it is {momentum}.")
         self.gamma = [Value(1.0) for _ in range(n_features)]
         self.beta = [Value(0.0) for _ in range(n_features)]
         self.running_mean = [0.0] * n_features
@@ -42,6 +45,9 @@ class BatchNorm(Module):
 
     def batch(self, X: Sequence[Sequence[Value]]) -> list[list[Value]]:
         """The rows of a batch, each unit normalized over them. Raises ValueError for one example in training."""
+        for row in X:
+            if len(row) != len(self.gamma):
+                raise ValueError(f"BatchNorm normalizes {len(self.gamma)} units, and a row has {len(row)}.")
         if not self.training:
             return [
                 [
@@ -66,6 +72,10 @@ class BatchNorm(Module):
         variance = mean([c**2 for c in centered])
         spread = sqrt(variance + self.eps)
         center.label, variance.label = f"mu{self._place}_{unit + 1}", f"var{self._place}_{unit + 1}"
+        if not math.isfinite(variance.data):
+            raise DomainError(
+                f"{variance.label}: the variance over the batch is {variance.data}, too large for a float."
+            )
         unbiased = variance.data * len(column) / (len(column) - 1)
         self.running_mean[unit] += self.momentum * (center.data - self.running_mean[unit])
         self.running_var[unit] += self.momentum * (unbiased - self.running_var[unit])

@@ -20,7 +20,7 @@ def gradient_descent_step(parameters: Iterable[Value], lr: float) -> None:
     FloatingPointError for a parameter that would no longer be finite; no parameter is changed then.
     """
     for p in updatable(parameters, lr):
-        p.data -= lr * p.grad
+        p.data -= float(lr) * p.grad
 
 
 def updatable(parameters: Iterable[Value], lr: float) -> list[Value]:
@@ -67,14 +67,24 @@ def _refuse_not_finite(parameters: Sequence[Value], moved: Sequence[float]) -> N
 
 
 def clip_gradients(parameters: Iterable[Value], max_norm: float) -> float:
-    """Scale the gradients so that √Σ grad² is at most `max_norm`; returns what it was. Pascanu and others 2013."""
+    """Scale the gradients so that √Σ grad² is at most `max_norm`; returns what it was. Pascanu and others 2013.
+
+    Raises FloatingPointError, with nothing changed, for a gradient that is not finite: no scale would make it so.
+    """
     refuse_not_positive(max_norm=max_norm)
     listed = as_parameters(parameters)
-    norm = math.hypot(*[p.grad for p in listed])
-    if norm > max_norm:
+    for number, p in enumerate(listed):
+        if not math.isfinite(p.grad):
+            raise FloatingPointError(
+                f"The gradient of {_name(p, number)} is {p.grad}, and no scale makes it finite: find out where the "
+                "numbers grew so large, and begin with smaller weights or inputs."
+            )
+    largest = max(abs(p.grad) for p in listed)
+    direction = math.hypot(*[p.grad / largest for p in listed]) if largest else 0.0  # the norm itself may overflow
+    if largest * direction > max_norm:
         for p in listed:
-            p.grad *= max_norm / norm
-    return norm
+            p.grad = p.grad / largest / direction * max_norm
+    return largest * direction
 
 
 # The update rules. Each takes a parameter's w, its gradient g and what it remembers, and returns the new ones.
@@ -88,7 +98,7 @@ def momentum_update(w: float, g: float, velocity: float, *, lr: float, momentum:
 
 def rmsprop_update(w: float, g: float, square: float, *, lr: float, alpha: float, eps: float) -> tuple[float, float]:
     """Square ← α·square + (1 − α)·g²; w ← w − lr·g/(√square + ε). Tieleman and Hinton 2012, lecture 6.5."""
-    square = alpha * square + (1.0 - alpha) * g**2
+    square = alpha * square + (1.0 - alpha) * g * g
     return w - lr * g / (square**0.5 + eps), square
 
 
@@ -100,7 +110,7 @@ def adam_update(
     With m̂ = mean/(1 − β₁ᵗ) and ŝ = square/(1 − β₂ᵗ) at step t = 1, 2, …, since both begin at 0.
     """
     mean = betas[0] * mean + (1.0 - betas[0]) * g
-    square = betas[1] * square + (1.0 - betas[1]) * g**2
+    square = betas[1] * square + (1.0 - betas[1]) * g * g
     unbiased_mean, unbiased_square = mean / (1.0 - betas[0] ** t), square / (1.0 - betas[1] ** t)
     return w - lr * unbiased_mean / (unbiased_square**0.5 + eps), mean, square
 
@@ -134,6 +144,12 @@ class Optimizer:
             for p, remembered in zip(self.parameters, self.memory, strict=True)
         ]
         _refuse_not_finite(self.parameters, [data for data, *_ in updated])
+        for number, (p, (_, *remembered)) in enumerate(zip(self.parameters, updated, strict=True)):
+            if not all(map(math.isfinite, remembered)):
+                raise FloatingPointError(
+                    f"The gradient of {_name(p, number)}, {p.grad:.6g}, is too large for {type(self).__name__}, which "
+                    "squares it. No parameter was changed. Find out why it is so large, or clip it."
+                )
         self.steps += 1
         for p, (data, *_) in zip(self.parameters, updated, strict=True):
             p.data = data
@@ -206,6 +222,8 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas are two numbers, such as (0.9, 0.999), not {betas!r:.60}.")
         _refuse_share(beta1=betas[0], beta2=betas[1])
         refuse_not_positive(eps=eps)
         self.betas = betas
@@ -219,5 +237,5 @@ class Adam(Optimizer):
 
 def _refuse_share(*, below: float = 1.0, **shares: Any) -> None:
     for name, share in shares.items():
-        if isinstance(share, bool | str) or not 0.0 <= share < below:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share < below:
             raise ValueError(f"{name} must be from 0 to below {below}, and it is {share!r:.60}.")

@@ -20,10 +20,10 @@ from engine.text import number, shorten
 from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
 from nn.history import History
 from nn.init import as_generator
-from nn.layers import ForwardError, layer_of, outputs_of
-from nn.losses import Loss, as_loss, as_targets, refuse_output
+from nn.layers import ForwardError, layer_of, outputs_of, refuse_output
+from nn.losses import Loss, as_loss, as_targets
 from nn.metrics import Metric, as_metrics
-from nn.module import Module, numbers_of
+from nn.module import Module, modes_kept, numbers_of
 from nn.norm import BatchNorm
 from nn.optim import Optimizer, Rate, clip_gradients, gradient_descent_step
 
@@ -34,11 +34,12 @@ _Told: TypeAlias = Callable[[int, int, float], None]
 class NotFinite(FloatingPointError):
     """Training came to a number that is not finite; the parameters are those of the last good step.
 
-    `epoch` and `batch` count from 1; `layer` is None where the node tells of none. `history` has the epochs before.
+    `epoch` and `batch` count from 1; `batch` is None in the validation, `layer` and `node` where none is to be told.
+    `history` has the epochs before.
     """
 
     def __init__(
-        self, message: str, *, epoch: int, batch: int, layer: int | None, node: Value | None, history: History
+        self, message: str, *, epoch: int, batch: int | None, layer: int | None, node: Value | None, history: History
     ) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.layer, self.node, self.history = epoch, batch, layer, node, history
@@ -70,8 +71,8 @@ def fit(
     function of the step. `loss` is a name or a function of outputs and targets, `metrics` names (`"accuracy"`, or
     that of a loss) or functions of numbers. `batch_size=None` takes all examples at once. `seed` settles the order of
     the examples and what `validation_split` sets aside; `validation` gives such examples instead. With `patience`
-    training ends after so many epochs without a lower loss (of the validation, where there is one), with the
-    parameters of the best epoch. `clip_norm` bounds the norm of the gradient. `on_epoch(epoch, model, history)` is
+    training ends after so many epochs without a lower loss (of the validation, where there is one), and the model has
+    the parameters of the best epoch. `clip_norm` bounds the norm of the gradient. `on_epoch(epoch, model, history)` is
     called after each epoch. The progress bar shows on a terminal, or as `progress` says.
 
     Ctrl-C ends training after the batch, and the history is returned all the same.
@@ -85,6 +86,8 @@ def fit(
     generator = as_generator(seed)
     data = _as_data(model, X, y, name)
     if validation is not None:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise TypeError("validation is a pair of examples and targets, (X, y).")
         if validation_split:
             raise ValueError("Give validation examples, or a validation_split to set some aside: not both.")
         held_out: _Data | None = _as_data(model, *validation, name, "validation ")
@@ -99,10 +102,9 @@ def fit(
     )
     cuts = _cuts(len(data[0]), batch_size, model)
     rate_at(training.optimizer.lr, training.optimizer.steps + epochs * len(cuts) - 1)  # a schedule that ends too soon
-    was_training = model.training
     started = time.perf_counter()
     try:
-        with _interruptible() as interrupted, _progress(progress, epochs, len(data[0])) as told:
+        with modes_kept(model), _interruptible() as interrupted, _progress(progress, epochs, len(data[0])) as told:
             for epoch in range(1, epochs + 1):
                 order = generator.permutation(len(data[0])).tolist() if shuffle else range(len(data[0]))
                 batches = [_taken(data, order[start:end]) for start, end in cuts]
@@ -111,9 +113,8 @@ def fit(
                     on_epoch(epoch, model, training.history)
                 if interrupted or training.ends(epoch, patience):
                     break
-            training.history.stopped = training.reason(epochs, interrupted)
+            training.end(epochs, patience, interrupted)
     finally:
-        model.train(was_training)
         training.history.seconds = time.perf_counter() - started
     return training.history
 
@@ -141,7 +142,7 @@ class _Training:
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
-        self.parameters = self.model.parameters()
+        self.parameters = list(dict.fromkeys([*self.model.parameters(), *self.optimizer.parameters]))
         self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
         self.lowest, self.best_epoch = math.inf, 0
 
@@ -161,7 +162,10 @@ class _Training:
                 break
         row = {name: value / examples for name, value in sums.items()}
         if held_out is not None:
-            row |= {f"val_{name}": value for name, value in self.judged(*held_out).items()}
+            try:
+                row |= {f"val_{name}": value for name, value in self.judged(*held_out).items()}
+            except DomainError as error:
+                raise self._not_finite(epoch, None, None, error) from error
         for name, value in row.items():
             self.history.columns.setdefault(name, []).append(value)
         watched = row["loss" if held_out is None else "val_loss"]
@@ -174,6 +178,7 @@ class _Training:
         try:
             outputs = self.model.batch(rows)
             loss = self.loss(outputs, targets)
+            _refuse_no_graph(loss)
             if not math.isfinite(loss.data):
                 raise FloatingPointError(f"the loss is {loss.data}")
             for parameter in self.parameters:  # what earlier batches left would be added to
@@ -190,7 +195,7 @@ class _Training:
             raise self._not_finite(epoch, batch, loss, error) from error
         return loss.data, [numbers_of(output) for output in outputs]
 
-    def _not_finite(self, epoch: int, batch: int, loss: Value | None, error: Exception) -> NotFinite:
+    def _not_finite(self, epoch: int, batch: int | None, loss: Value | None, error: Exception) -> NotFinite:
         node: Value | None
         layer: int | None
         if isinstance(error, ForwardError):
@@ -199,11 +204,16 @@ class _Training:
             under = nodes(loss) if loss is not None else []
             node = next((node for node in under if not math.isfinite(node.data)), None)
             layer, what = layer_of(node) if node is not None else None, str(error)
-        place = f"epoch {epoch}, batch {batch}" + (f", layer {layer}" if layer else "")
+        place = (
+            f"epoch {epoch}, "
+            + ("the validation" if batch is None else f"batch {batch}")
+            + (f", layer {layer}" if layer else "")
+        )
         began = ""
         if node is not None:
             operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
             began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
+        self.history.stopped = f"stopped at {place}"
         return NotFinite(
             f"Training stopped at {place}: {what.rstrip('.')}{began}. The parameters are those of the last good step, "
             "and the history is in this error's `history`. Take a smaller lr, clip_norm=1.0, or inputs of about 1.",
@@ -227,21 +237,23 @@ class _Training:
         }
 
     def ends(self, epoch: int, patience: int | None) -> bool:
-        """Whether so many epochs were no better; the best one's parameters are restored then."""
-        if patience is None or epoch - self.best_epoch < patience:
-            return False
-        self.best.restore()
-        self.history.best_epoch = self.best_epoch
-        return True
+        """Whether so many epochs were no better."""
+        return patience is not None and epoch - self.best_epoch >= patience
 
-    def reason(self, epochs: int, interrupted: list[int]) -> str:
-        """Why training has ended."""
+    def end(self, epochs: int, patience: int | None, interrupted: list[int]) -> None:
+        """Note why training has ended; with patience the parameters of the best epoch are restored."""
         done = self.history.epochs
         if interrupted:
-            return f"stopped by Ctrl-C in epoch {done} of {epochs}"
-        if self.history.best_epoch is not None:
-            return f"stopped after epoch {done}: none was better than epoch {self.best_epoch}, whose parameters it has"
-        return f"{done} epoch{'s' * (done > 1)} done"
+            self.history.stopped = f"stopped by Ctrl-C in epoch {done} of {epochs}"
+            return
+        self.history.stopped = (
+            f"stopped after epoch {done}" if done < epochs else f"{done} epoch{'s' * (done > 1)} done"
+        )
+        if patience is not None:
+            self.history.best_epoch = self.best_epoch
+            if 0 < self.best_epoch < done:
+                self.best.restore()
+                self.history.stopped += f", with the parameters of epoch {self.best_epoch}, the best"
 
 
 class _State:
@@ -282,7 +294,7 @@ def _as_data(model: Module, X: Any, y: Any, loss: str, which: str = "") -> _Data
 
 def _set_aside(data: _Data, share: float, generator: Generator) -> tuple[_Data, _Data | None]:
     """The examples to learn from, and those to validate with."""
-    if not 0.0 <= share < 1.0:
+    if not isinstance(share, int | float) or not 0.0 <= share < 1.0:
         raise ValueError(f"validation_split must be from 0 to below 1, and it is {share}.")
     if share == 0.0:
         return data, None
@@ -302,12 +314,25 @@ def _taken(data: _Data, order: Sequence[int]) -> _Data:
     return [rows[i] for i in order], [targets[i] for i in order]
 
 
+def _refuse_no_graph(loss: Any) -> None:
+    if not isinstance(loss, Value):
+        raise TypeError(f"The loss must return a Value, and it returned {type(loss).__name__} {loss!r:.60}.")
+    if not loss.op:
+        raise ValueError(
+            f"The loss is the leaf {loss!r}: it no longer knows the net, and nothing could be learned from it. Compute "
+            "it from the outputs themselves, not from their `.data`."
+        )
+
+
 def _cuts(count: int, size: int | None, model: Module) -> list[tuple[int, int]]:
     """Where the batches begin and end; one example left over joins the last batch where a batch is normalized."""
     size = size or count
     starts = list(range(0, count, size))
-    if count - starts[-1] == 1 and len(starts) > 1 and any(isinstance(part, BatchNorm) for part in model.modules()):
-        starts.pop()
+    if any(isinstance(part, BatchNorm) for part in model.modules()):
+        if min(size, count) == 1:
+            raise ValueError("Batch normalization needs at least two examples a batch: take a larger batch_size.")
+        if count - starts[-1] == 1:
+            starts.pop()
     return list(zip(starts, [*starts[1:], count], strict=True))
 
 

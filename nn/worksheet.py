@@ -13,8 +13,8 @@ from nn import sheets
 from nn.activations import Activation, Array
 from nn.data import as_array, as_examples, refuse_not_positive
 from nn.derivation import LOSS_RULES, LayerSheet, derive
-from nn.layers import MLP, Layer, outputs_of
-from nn.losses import LOSSES, Loss, as_loss, as_targets, refuse_output
+from nn.layers import MLP, Layer, outputs_of, refuse_output
+from nn.losses import LOSSES, Loss, as_loss, as_targets
 from nn.module import undisturbed
 from nn.sheets import Cell, Sheet
 

@@ -426,3 +426,20 @@ def test_a_loss_is_a_node_of_the_graph_like_any_other():
     graph["w"].data = 0.5
     loss.refresh()
     assert loss.data == pytest.approx((math.tanh(0.55) - 1.0) ** 2 + 0.05, rel=1e-14)
+
+
+def test_losses_of_numbers_are_values():
+    assert mse(0.25, 0.5).data == 0.0625
+    assert hinge([0.25], [1]).data == 0.75
+    assert cross_entropy([0.0, 0.0], 1).data == pytest.approx(math.log(2.0))
+
+
+@pytest.mark.parametrize("target", [math.nan, math.inf, 0.5])
+def test_a_class_is_a_whole_number(target):
+    with pytest.raises(TypeError, match="A class is a whole number from 0 to 1, not"):
+        cross_entropy([Value(1.0), Value(2.0)], target)
+
+
+def test_no_outputs_have_no_cross_entropy():
+    with pytest.raises(ValueError, match="There are no outputs"):
+        cross_entropy([], [])

@@ -714,7 +714,7 @@ def test_a_net_says_what_it_is(made, shown):
     [
         (lambda: MLP(2, 3), TypeError, r"sizes lists the units of each layer, such as \[16, 16, 1\]; 3 does not"),
         (lambda: MLP(2, []), TypeError, r"sizes lists the units of each layer.*; \[\] does not"),
-        (lambda: MLP(2, "16"), TypeError, r"sizes lists the units of each layer.*; '16' does not"),
+        (lambda: MLP(2, "16"), TypeError, "n_outputs must be a whole number, not str '1'"),
         (lambda: MLP(2, [3, 0]), ValueError, "n_outputs must be at least 1, and it is 0"),
         (lambda: MLP(2, [2.0, 1]), TypeError, r"n_outputs must be a whole number, not float 2\.0"),
         (lambda: MLP(0, [1]), ValueError, "n_inputs must be at least 1, and it is 0"),
@@ -953,3 +953,67 @@ def test_a_normalization_of_ones_own():
     assert (net.layers[0].norm.eps, net.layers[0].norm.momentum) == (1e-3, 0.5)
     assert len(net.layers[0].norm.gamma) == 3
     assert repr(MLP(2, [3, 1], norm=BatchNorm, seed=0)) == "MLP(2 → 3 relu normalized → 1 linear, 16 parameters)"
+
+
+def test_an_infinite_input_belongs_to_the_first_layer():
+    with pytest.raises(DomainError, match=r"^Layer 1: a1_1_ex1: sin"):
+        MLP(2, [2, 2, 1], "sin", seed=0).batch([[1.0, math.inf]])
+
+
+def test_every_part_keeps_its_mode_through_a_prediction():
+    model = MLP(2, [3, 3, 1], norm="batch", seed=0)
+    model.layers[0].norm.eval()
+    model.predict([[1.0, 2.0]])
+    assert [layer.norm.training for layer in model.layers[:2]] == [False, True]
+
+
+def test_values_in_an_array_are_parameters():
+    class Plane(Module):
+        def __init__(self):
+            self.W, self.b = np.array([[Value(1.0), Value(2.0)]], dtype=object), Value(0.0)
+
+        def __call__(self, x):
+            return dot(self.W[0], x, self.b)
+
+    assert [name for name, _ in Plane().named_parameters()] == ["W.0.0", "W.0.1", "b"]
+
+
+def test_a_module_that_holds_itself_is_gone_through_once():
+    class Knot(Module):
+        def __init__(self):
+            self.me, self.w = [self], Value(1.0)
+
+    assert len(Knot().parameters()) == 1
+    assert len(list(Knot().modules())) == 1
+
+
+def test_outputs_may_be_a_tuple():
+    class Pair(Module):
+        def __init__(self):
+            self.w = Value(2.0)
+
+        def __call__(self, x):
+            return self.w * x[0], self.w * x[1]
+
+    assert Pair().predict([[1.0, 2.0]]).tolist() == [[2.0, 4.0]]
+
+
+@pytest.mark.parametrize("features", [1, 3])
+@pytest.mark.parametrize("training", [True, False])
+def test_rows_of_another_width_are_not_normalized(features, training):
+    with pytest.raises(ValueError, match=f"BatchNorm normalizes {features} units, and a row has 2"):
+        BatchNorm(features).train(training).batch([[Value(1.0), Value(2.0)], [Value(3.0), Value(5.0)]])
+
+
+def test_the_slope_of_tanh_does_not_overflow():
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert ACTIVATIONS["tanh"].derivative(np.array([-800.0, 400.0]), np.ones(2)).tolist() == [0.0, 0.0]
+
+
+def test_methods_of_values_are_the_activations_of_their_names():
+    assert Neuron(2, Value.relu, seed=0).activation is ACTIVATIONS["relu"]
+
+
+def test_one_hidden_unit_of_zeros_is_warned_of_too():
+    with pytest.warns(UserWarning, match="are all 0.*no gradient reaches it at all"):
+        MLP(2, [1, 1], "tanh", init="zeros")

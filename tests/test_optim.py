@@ -385,3 +385,42 @@ def test_a_bound_that_is_not_above_0_is_refused(most):
     with pytest.raises(ValueError, match=re.escape(f"max_norm must be above 0 and finite, and it is {most}")):
         clip_gradients(ps, most)
     assert [p.grad for p in ps] == [0.5, 0.2, -0.1]
+
+
+@pytest.mark.parametrize("make", [RMSprop, Adam])
+def test_a_gradient_whose_square_is_too_large_is_refused(make):
+    w = Value(1.0, "w")
+    w.grad = 1e200
+    optimizer = make([w])
+    with pytest.raises(FloatingPointError, match=r"The gradient of w, 1e.200, is too large for"):
+        optimizer.step()
+    assert (w.data, optimizer.steps) == (1.0, 0)
+
+
+def test_infinite_gradients_are_not_clipped_to_nan():
+    w = Value(1.0, "w")
+    w.grad = math.inf
+    with pytest.raises(FloatingPointError, match="The gradient of w is inf"):
+        clip_gradients([w], 1.0)
+    assert w.grad == math.inf
+
+
+def test_gradients_whose_norm_overflows_are_clipped():
+    ws = [Value(1.0), Value(1.0)]
+    for w in ws:
+        w.grad = 1.7e308
+    assert clip_gradients(ws, 1.0) == math.inf
+    assert [w.grad for w in ws] == pytest.approx([math.sqrt(0.5)] * 2, rel=1e-15)
+
+
+def test_a_rate_of_numpy_leaves_floats():
+    w = Value(1.0)
+    w.grad = 1.0
+    gradient_descent_step([w], np.float64(0.1))
+    assert type(w.data) is float
+
+
+@pytest.mark.parametrize(("options", "error"), [({"betas": (0.9,)}, TypeError), ({"betas": (0.9, None)}, ValueError)])
+def test_two_betas_are_needed(options, error):
+    with pytest.raises(error, match="beta"):
+        Adam([Value(1.0)], **options)

@@ -205,7 +205,7 @@ def test_an_example_left_over_joins_the_batch_before_where_batches_are_normalize
 def test_a_single_example_cannot_be_normalized():
     model = net(norm="batch")
     before = model.state_dict()
-    with pytest.raises(ValueError, match="at least two examples in training"):
+    with pytest.raises(ValueError, match="at least two examples a batch: take a larger batch_size"):
         fit(model, X[:1], Y[:1])
     assert model.state_dict() == before
 
@@ -469,7 +469,7 @@ def test_patience_ends_training_and_restores_the_best_epoch():
     assert weights == pytest.approx([0.5, 0.95, 1.355, 1.7195, 2.04755])
     assert model.w.data == weights[1]
     assert (history.best_epoch, history.epochs) == (2, 5)
-    assert history.stopped == "stopped after epoch 5: none was better than epoch 2, whose parameters it has"
+    assert history.stopped == "stopped after epoch 5, with the parameters of epoch 2, the best"
     assert history["val_loss"] == pytest.approx([(w - 1.0) ** 2 for w in weights])
 
 
@@ -496,7 +496,7 @@ def test_patience_that_is_not_used_up_changes_nothing():
     assert history["loss"] == fit(other, X, Y, lr=0.01, epochs=5, seed=0)["loss"]
     assert sorted(history["loss"], reverse=True) == history["loss"]
     assert patient.state_dict() == other.state_dict()
-    assert (history.stopped, history.best_epoch) == ("5 epochs done", None)
+    assert (history.stopped, history.best_epoch) == ("5 epochs done", 5)
 
 
 # Ctrl-C.
@@ -709,14 +709,14 @@ THREE = partial(MLP, 2, [3], output="linear", seed=0)
         ([[1.0, 2.0, 3.0]] * 5, Y, ValueError, "The model takes 2 inputs, and the rows of X have 3"),
         ([1.0, 2.0], Y, ValueError, r"X must have two dimensions, \(examples, inputs\), and its shape is \(2,\)"),
         ([[1.0, 2.0], [3.0]], Y, ValueError, r"The rows of X have different lengths: \[1, 2\]"),
-        ([], [], ValueError, "X is empty: there is nothing to learn from"),
+        ([], [], ValueError, "X is empty: it needs at least one example"),
         (np.empty((0, 2)), [], ValueError, "X is empty"),
         (X, [], ValueError, "y is empty"),
         (with_nan(X, 3, 1), Y, ValueError, r"X has a number that is not finite: nan, row 3, column 1 \(counted"),
         ([[0.0, math.inf], *X[1:]], Y, ValueError, "X has a number that is not finite: inf, row 0, column 1"),
         (with_nan(X, slice(2), 1), Y, ValueError, r"nan, row 0, column 1 \(counted from 0\)\. 2 numbers are\. Leave"),
         (X, with_nan(Y, 2), ValueError, r"y has a number that .* nan, row 2 \(counted from 0\)\. Leave such"),
-        ([["a", "b"]] * 5, Y, TypeError, "X must hold numbers: could not convert string to float"),
+        ([["a", "b"]] * 5, Y, TypeError, "X must hold numbers: 'a' is no real number"),
         ([[None, 1.0]] * 5, Y, ValueError, r"not finite: nan, row 0, column 0 \(counted from 0\)\. 5 numbers are"),
         (X, ["a"] * 5, TypeError, "y must hold numbers"),
         (X, Y[:4], ValueError, "There are 5 examples, and y has 4 targets"),
@@ -980,3 +980,88 @@ def test_a_plot_shows_in_no_window_by_itself():
     before = plt.get_fignums()
     halving(epochs=2).plot()
     assert plt.get_fignums() == before
+
+
+def test_an_infinity_of_the_layer_before_is_where_it_began():
+    def ones(n_inputs, n_outputs, generator):
+        return np.array([[1.0], [1.01]]) if n_inputs == 1 else np.array([[1.0, -1.0]])
+
+    model = MLP(1, [2, 1], "exp", init=ones)
+    before = model.state_dict()
+    with pytest.raises(NotFinite, match=r"epoch 1, batch 2, layer 1: .*a1_1_ex1 = exp of z1_1_ex1 = 8") as caught:
+        fit(model, [[1.0], [800.0]], [0.0, 1.0], shuffle=False, batch_size=1, lr=1e-9)
+    assert (caught.value.layer, caught.value.node.label) == (1, "a1_1_ex1")
+    assert model.state_dict() == before
+    assert caught.value.history.stopped == "stopped at epoch 1, batch 2, layer 1"
+
+
+@pytest.mark.parametrize("make", [RMSprop, Adam])
+def test_a_gradient_too_large_to_be_squared_ends_training(make):
+    model = MLP(1, [1], seed=0)
+    with pytest.raises(NotFinite, match="which squares it"):
+        fit(model, [[1e100]], [0.0], loss=lambda o, t: o[0] * 1e110, optimizer=make(model.parameters()))
+
+
+@pytest.mark.parametrize("metric", ["hinge", "mse", "mae", "half_squared_error"])
+def test_losses_are_metrics_of_a_batch_of_one_too(metric):
+    assert len(fit(net(), X, [-1, 1, 1, -1, 1], metrics=[metric], batch_size=2, epochs=1)[metric]) == 1
+
+
+def test_what_the_loss_learns_beside_the_model_begins_each_batch_from_0():
+    model, scale, seen = net(), Value(1.0, "scale"), []
+
+    def loss(outputs, targets):
+        seen.append(scale.grad)
+        return mse([scale * output for output in outputs], targets)
+
+    fit(model, X, Y, loss=loss, optimizer=SGD([*model.parameters(), scale], 1e-9), epochs=3, batch_size=None)
+    assert scale.grad == pytest.approx(seen[1], rel=1e-6)
+
+
+def test_a_validation_without_a_value_keeps_the_history():
+    model = MLP(1, [2, 1], "log", init=lambda n, m, generator: np.ones((m, n)) + np.eye(m, n))
+    with pytest.raises(NotFinite, match="epoch 1, the validation, layer 1: a1_1_ex1: log") as caught:
+        fit(model, [[1.0], [2.0]], [0.0, 1.0], validation=([[-1.0]], [0.0]), epochs=2, lr=1e-3)
+    assert caught.value.batch is None
+
+
+def test_a_module_may_keep_its_layers_by_name():
+    class ByName(Module):
+        def __init__(self):
+            self.layers = {"hidden": Layer(2, 3, "tanh", seed=0), "output": Layer(3, 1, "linear", seed=1)}
+
+        def __call__(self, x):
+            return self.layers["output"](self.layers["hidden"](x))
+
+    assert fit(ByName(), X, Y, epochs=1).epochs == 1
+
+
+def test_a_batch_that_overflows_its_variance_ends_training():
+    with pytest.raises(NotFinite, match="var1_1: the variance over the batch is inf, too large for a float"):
+        fit(net(norm="batch"), [[1e200, 0.0], [2e200, 0.0], [1.0, 0.0]], Y[:3], epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"loss": lambda outputs, targets: 0.5}, TypeError, "The loss must return a Value, and it returned float 0.5"),
+        ({"loss": lambda outputs, targets: Value(0.5)}, ValueError, "no longer knows the net"),
+        ({"validation": (X,)}, TypeError, "validation is a pair"),
+        ({"validation_split": "a"}, ValueError, "validation_split must be from 0"),
+        ({"loss": "cross_entropy"}, ValueError, "at least two. For one output"),
+    ],
+)
+def test_more_that_does_not_fit_is_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        fit(net(), X, [0, 1, 1, 0, 1], **options)
+
+
+def test_targets_that_are_one_number_are_refused():
+    with pytest.raises(ValueError, match="y must have a target for each of the 5 examples"):
+        fit(net(), X, 1.0)
+    with pytest.raises(ValueError, match=r"There are 5 examples, and y is 1\.0"):
+        fit(net(), X, 1.0, loss=lambda outputs, targets: mse(outputs, targets))
+
+
+def test_one_metric_may_stand_without_a_list():
+    assert "accuracy" in fit(net(), X, [0, 1, 1, 0, 1], metrics=accuracy, epochs=1)
