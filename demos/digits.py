@@ -12,6 +12,8 @@ from nn.plots import figure
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=20)
 epochs = parser.parse_args().epochs
+if epochs < 1:
+    parser.error("--epochs takes a number from 1 on")
 
 # 1,797 digits with pixels from 0 to 16. A fifth, drawn at random, is held out: by the same 13 hands as the others.
 images, digits = load_digits(return_X_y=True)

@@ -7,6 +7,8 @@ from nn import MLP, gradient_descent_step, half_squared_error, worksheet
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("--rounds", type=int, default=10_000)
 rounds = arguments.parse_args().rounds
+if rounds < 1:
+    arguments.error("--rounds takes a number from 1 on")
 
 # Two inputs, two hidden units, two outputs, all sigmoid; w1 … w8, and two biases in each layer that begin alike.
 net = MLP(2, [2, 2], "sigmoid", "sigmoid", seed=0)

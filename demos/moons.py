@@ -11,6 +11,8 @@ from nn.plots import COLOURS, figure
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=100)
 epochs = parser.parse_args().epochs
+if epochs < 1:
+    parser.error("--epochs takes a number from 1 on")
 
 # Two half circles that reach into each other, with some noise.
 generator = np.random.default_rng(0)

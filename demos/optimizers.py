@@ -12,6 +12,8 @@ from nn.plots import COLOURS, figure
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=50)
 steps = parser.parse_args().steps
+if steps < 1:
+    parser.error("--steps takes a number from 1 on")
 
 OPTIMIZERS = {
     "gradient descent": lambda parameters, lr: SGD(parameters, lr),

@@ -8,6 +8,8 @@ from nn import MLP, SGD, accuracy, binary_cross_entropy, fit
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--seeds", type=int, default=20, help="how many nets of each size to train")
 seeds = range(parser.parse_args().seeds)
+if not seeds:
+    parser.error("--seeds takes a number from 1 on")
 
 X = [[0, 0], [0, 1], [1, 0], [1, 1]]
 Y = [0, 1, 1, 0]

@@ -71,7 +71,7 @@ class Drawing:
         position: int | None = None,
         notation: Notation = "plain",
     ) -> None:
-        self._words = Words(loss, notation=notation)
+        self._words, self._notation = Words(loss, notation=notation), notation
         self._order, self._position = order or [], position
         self._every = nodes(loss)
         self._outdated = outdated(loss)
@@ -111,7 +111,8 @@ class Drawing:
             return [words.number(node.data)]
         mark = self._marks.get(node)
         formula = words.own_formula(node)[0] if node.op else ""
-        formula = formula if len(formula) <= 40 else f"{node.op} of {len(node.parents)}"
+        room = 120 if self._notation == "latex" else 40
+        formula = formula if len(formula) <= room else f"{node.op} of {len(node.parents)}"
         name = words.names[node]
         data = f"data {words.number(node.data)}" if self._has_value(node) else "no value, not taken"
         if node in self._outdated:  # edited since: not shown as if it were true

@@ -16,7 +16,7 @@ from nn.losses import (
 from nn.metrics import accuracy
 from nn.module import Module
 from nn.norm import BatchNorm
-from nn.optim import SGD, Adam, RMSprop, clip_gradients, gradient_descent_step
+from nn.optim import SGD, Adam, Optimizer, RMSprop, clip_gradients, gradient_descent_step
 from nn.saving import load, save
 from nn.train import NotFinite, fit
 from nn.worksheet import Worksheet, worksheet
@@ -32,6 +32,7 @@ __all__ = [
     "Module",
     "Neuron",
     "NotFinite",
+    "Optimizer",
     "RMSprop",
     "Worksheet",
     "accuracy",

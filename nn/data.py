@@ -14,16 +14,20 @@ from engine.text import shorten
 
 def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
     """`data` as an array of floats. Raises TypeError for what is none, ValueError for ragged rows and no numbers."""
+    if hasattr(data, "__next__"):
+        raise TypeError(f"{name} is an iterator, which can be gone through once only: write list({name}).")
+    if np.ma.is_masked(data):
+        raise TypeError(f"{name} has masked numbers: leave such examples out, or fill in a number.")
     try:
         array = np.asarray(data)
-        if array.dtype.kind in "USc":
+        if array.size and array.dtype.kind not in "fiubO":
             raise TypeError(f"{shorten(repr(array.flat[0].item()))} is no real number")
         array = array.astype(float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         lengths = {len(row) for row in data if hasattr(row, "__len__")} if hasattr(data, "__iter__") else set()
         if len(lengths) > 1:
             raise ValueError(f"The rows of {name} have different lengths: {sorted(lengths)}.") from None
-        raise TypeError(f"{name} must hold numbers: {error}.") from None
+        raise TypeError(f"{name} must hold numbers: {str(error).rstrip('.')}.") from None
     if array.size == 0:
         raise ValueError(f"{name} is empty: it needs at least one example.")
     return array
@@ -56,6 +60,8 @@ def refuse_not_finite(array: np.ndarray[Any, Any], name: str) -> None:
 def as_leaves(x: Any, n_inputs: int, example: str = "") -> list[Value]:
     """One example as Values: numbers become leaves `x1`, `x2`, …, Values stay. Raises for another count or nan."""
     try:
+        if isinstance(x, str | set | dict):
+            raise TypeError
         row = list(x)
     except TypeError:
         raise TypeError(f"One example is a list of {n_inputs} numbers or Values, not {shorten(repr(x))}.") from None

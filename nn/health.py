@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine import DomainError
 from engine.text import number, table
 from nn.activations import Activation, Array
 from nn.data import as_examples
-from nn.layers import MLP, Activity, Layer, outputs_of, refuse_output
+from nn.layers import MLP, Activity, Layer, layers_of, outputs_of, refuse_output, unpacked
 from nn.losses import Loss, as_loss, as_targets
 from nn.module import undisturbed
 
@@ -45,7 +47,10 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """The layers, the first one first, and the verdict: `"vanishing"`, `"exploding"` or `"fine"`."""
+    """The layers, the first one first, and the verdict: `"vanishing"`, `"exploding"` or `"fine"`.
+
+    There are no layers, and the loss is infinite, where the numbers leave the floats on the way.
+    """
 
     layers: tuple[LayerHealth, ...]
     loss: float
@@ -59,7 +64,7 @@ class Health:
             for one in self.layers
         ]  # fmt: skip
         body = table(["layer", "activation", "δ", "gradient", "dead", "saturated"], rows, justify="llrrrr")
-        return f"{body}\n\n{self.message}"
+        return f"{body}\n\n{self.message}" if self.layers else self.message
 
     __repr__ = __str__
 
@@ -91,15 +96,19 @@ def gradient_health(model: MLP | Layer, X: Any, y: Any, loss: str | Loss) -> Hea
     refuse_output(model, name)
     rows = as_examples(X, model.n_inputs)
     targets = as_targets(name, y, len(rows), outputs_of(model))
-    parts = model.layers if isinstance(model, MLP) else [model]
     with undisturbed(model):
         model.zero_grad()
-        activities = model.activities(rows)
-        value = function([row[0] if len(row) == 1 else row for row in activities[-1].A], targets)
-        value.backward()
+        try:
+            activities = model.activities(rows)
+            value = function([unpacked(row) for row in activities[-1].A], targets)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # infinite gradients are what is told here
+                value.backward()
+        except (DomainError, FloatingPointError) as error:
+            return Health((), math.inf, "exploding", f"Exploding: {error} {_REMEDIES['exploding']}")
         layers = tuple(
             _of_layer(place, layer, activity)
-            for place, (layer, activity) in enumerate(zip(parts, activities, strict=True), 1)
+            for place, (layer, activity) in enumerate(zip(layers_of(model), activities, strict=True), 1)
         )
     return Health(layers, value.data, *_verdict(layers))
 
@@ -135,12 +144,22 @@ def _verdict(layers: Sequence[LayerHealth]) -> tuple[str, str]:
         return "exploding", f"Exploding: a gradient is no longer finite. {_REMEDIES['exploding']}"
     if last.delta == 0.0:
         return "fine", "Nothing to learn here: the loss does not change with the output on these examples."
+    ails = _ailing(layers)
+    if len(layers) == 1:
+        return "fine", f"Fine: one layer, whose δ is the loss's own. {ails}".rstrip()
+    if first.delta == 0.0:
+        return "vanishing", f"Vanishing: no gradient reaches layer {first.layer}. " + (
+            ails or "Are its weights, or those behind it, all 0? Take random ones, such as init=None."
+        )
     ratio = first.delta / last.delta
     verdict = "fine" if VANISHING <= ratio <= EXPLODING else "vanishing" if ratio < VANISHING else "exploding"
-    message = (
-        f"{verdict.capitalize()}: δ of layer {first.layer} is {number(ratio, 2)} times that of layer {last.layer}."
-    )
-    return verdict, " ".join(filter(None, [message, _ailing(layers), _REMEDIES[verdict]]))
+    compared = f"δ of layer {first.layer} is {number(ratio, 2)} times that of layer {last.layer}."
+    said = [
+        f"{verdict.capitalize()}: {compared}",
+        f"But {ails[0].lower()}{ails[1:]}" if ails else "",
+        _REMEDIES[verdict],
+    ]
+    return verdict, " ".join(filter(None, said))
 
 
 _REMEDIES = {

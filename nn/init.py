@@ -65,8 +65,10 @@ def as_init(given: str | Init) -> Init:
 
 
 def as_generator(seed: int | Generator | None) -> Generator:
-    """The generator itself, one of that seed, or a fresh one. Raises TypeError or ValueError for no such seed."""
-    return np.random.default_rng(seed)
+    """The generator itself, one of that seed, or a fresh one. Raises TypeError for what is no seed."""
+    if isinstance(seed, Generator) or seed is None or (isinstance(seed, int | np.integer) and seed >= 0):
+        return np.random.default_rng(seed)
+    raise TypeError(f"A seed is a whole number from 0 on, a numpy.random.Generator or None, not {seed!r:.60}.")
 
 
 def first_weights(init: str | Init, n_inputs: int, n_outputs: int, generator: Generator) -> Array:

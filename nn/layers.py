@@ -64,10 +64,10 @@ class Neuron(Module):
         seed: int | Generator | None = None,
     ) -> None:
         refuse_count(n_inputs=n_inputs)
-        self.n_inputs = n_inputs
+        self.n_inputs = int(n_inputs)
         self.activation = as_activation(activation)
         self.atomic = atomic
-        (row,) = first_weights(init or self.activation.init, n_inputs, 1, as_generator(seed)).tolist()
+        (row,) = first_weights(self.activation.init if init is None else init, n_inputs, 1, as_generator(seed)).tolist()
         self.weights = [Value(weight) for weight in row]
         self.bias = Value(0.0) if bias else None
         self.labelled("")
@@ -135,9 +135,9 @@ class Layer(Module):
         seed: int | Generator | None = None,
     ) -> None:
         refuse_count(n_inputs=n_inputs, n_outputs=n_outputs)
-        self.n_inputs = n_inputs
+        self.n_inputs = int(n_inputs)
         self.activation = as_activation(activation)
-        W = first_weights(init or self.activation.init, n_inputs, n_outputs, as_generator(seed))
+        W = first_weights(self.activation.init if init is None else init, n_inputs, n_outputs, as_generator(seed))
         self.neurons = [
             Neuron(n_inputs, self.activation, init=_given(row), bias=norm is None, atomic=atomic) for row in W
         ]
@@ -163,11 +163,11 @@ class Layer(Module):
 
     def __call__(self, x: Any) -> Output:
         """The outputs for one example: a Value where there is one neuron, else a list."""
-        return _unpacked(self.activity([as_leaves(x, self.n_inputs)], [""]).A[0])
+        return unpacked(self.activity([as_leaves(x, self.n_inputs)], [""]).A[0])
 
     def batch(self, X: Any) -> list[Output]:
         """The outputs for a list of examples."""
-        return [_unpacked(row) for row in self.activities(X)[-1].A]
+        return [unpacked(row) for row in self.activities(X)[-1].A]
 
     def activities(self, X: Any) -> list[Activity]:
         """Z and A for a list of examples, as a net of this layer alone."""
@@ -202,7 +202,8 @@ class MLP(Module):
 
     `init` is a name or function of `nn.init`, by default the one that fits each activation; `norm="batch"` normalizes
     the hidden layers; `atomic` leaves single products and sums. Layers and units count from 1 in labels: `w2_1_3` is
-    layer 2's weight to unit 1 from unit 3, `z2_1` and `a2_1` its Z and A, with `_ex4` for example 4 of a batch.
+    layer 2's weight to unit 1 from unit 3, `z2_1` and `a2_1` its Z and A, with `_ex4` for example 4 of a batch. The A
+    of a linear unit is its Z, one node.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class MLP(Module):
         if not isinstance(sizes, Iterable) or not (sizes := list(sizes)):
             raise TypeError(f"sizes lists the units of each layer, such as [16, 16, 1]; {sizes!r:.60} does not.")
         generator = as_generator(seed)
-        self.n_inputs = n_inputs
+        self.n_inputs = int(n_inputs)
         self.layers: list[Layer] = []
         for number, size in enumerate(sizes, 1):
             last = number == len(sizes)
@@ -241,11 +242,11 @@ class MLP(Module):
 
     def __call__(self, x: Any) -> Output:
         """The output for one example: a Value where there is one, else a list."""
-        return _unpacked(self._activities([as_leaves(x, self.n_inputs)], [""])[-1].A[0])
+        return unpacked(self._activities([as_leaves(x, self.n_inputs)], [""])[-1].A[0])
 
     def batch(self, X: Any) -> list[Output]:
         """The outputs for a list of examples."""
-        return [_unpacked(row) for row in self.activities(X)[-1].A]
+        return [unpacked(row) for row in self.activities(X)[-1].A]
 
     def activities(self, X: Any) -> list[Activity]:
         """Z and A of every layer for a list of examples."""
@@ -274,14 +275,23 @@ def _located(error: DomainError, number: int, rows: Rows) -> ForwardError:
 
 
 def layer_of(node: Value) -> int | None:
-    """The number of the layer that a node belongs to, by its label; None where that tells of none."""
-    found = re.match(r"[a-z]+(\d+)_\d", node.label)
+    """The number of the layer that a node belongs to, or the last one that it is computed from; by the labels.
+
+    None where no label tells of one.
+    """
+    labels = [node.label, *(one.label for one in reversed(nodes(node)) if one.op)]
+    found = next(filter(None, (re.match(r"[a-z]+(\d+)_\d", label) for label in labels)), None)
     return int(found[1]) if found else None
 
 
 def last_layer(model: Module) -> Layer | None:
     """The layer that a net ends in; None where that is not known."""
     return model.layers[-1] if isinstance(model, MLP) else model if isinstance(model, Layer) else None
+
+
+def layers_of(model: MLP | Layer) -> list[Layer]:
+    """The layers of a net, or the one layer."""
+    return model.layers if isinstance(model, MLP) else [model]
 
 
 def outputs_of(model: Module) -> int | None:
@@ -302,12 +312,14 @@ def _size(layer: Layer) -> str:
     return f"{len(layer.neurons)} {layer.activation.name}" + (" normalized" if layer.norm else "")
 
 
-def _unpacked(row: list[Value]) -> Output:
+def unpacked(row: list[Value]) -> Output:
+    """The outputs as a person has them: one alone without its list."""
     return row[0] if len(row) == 1 else row
 
 
 def _numbered(X: Any, n_inputs: int) -> tuple[Rows, list[str]]:
     """The examples as rows of Values, and the end of each one's labels."""
+    X = list(X)
     examples = [f"_ex{number}" for number, _ in enumerate(X, 1)]
     if not examples:
         raise ValueError("The batch is empty: it needs at least one example.")
@@ -325,7 +337,14 @@ def _as_norm(given: str | Callable[[int], BatchNorm]) -> Callable[[int], BatchNo
         return BatchNorm
     if not callable(given):
         raise TypeError(f'norm is None, "batch" or a function of the number of units, not {given!r:.60}.')
-    return given
+
+    def made(units: int) -> BatchNorm:
+        norm = given(units)
+        if not isinstance(norm, BatchNorm):
+            raise TypeError(f"norm must give a BatchNorm, and it gave {type(norm).__name__} {norm!r:.60}.")
+        return norm
+
+    return made
 
 
 def _warn_if_alike(layer: Layer, number: int) -> None:

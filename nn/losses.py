@@ -51,7 +51,8 @@ def mae(outputs: Any, targets: Any, reduction: Reduction = "mean") -> Value:
 def binary_cross_entropy(outputs: Any, targets: Any, reduction: Reduction = "mean") -> Value:
     """−t·log p − (1 − t)·log(1 − p) over all outputs, which are probabilities, as those of a sigmoid.
 
-    Logarithms end at −100, as in PyTorch. Raises ValueError for outputs or targets outside 0 … 1.
+    Logarithms end at −100, as in PyTorch; there the derivative is 0, where PyTorch's is 1e12 at most. Raises
+    ValueError for outputs or targets outside 0 … 1.
     """
     terms = []
     for p, t in _pairs(outputs, targets):
@@ -170,17 +171,15 @@ OF_LOGITS = ("binary_cross_entropy_with_logits", "cross_entropy")
 
 
 def as_loss(given: str | Loss) -> tuple[str, Loss]:
-    """The name of a loss, and the function of a batch: by name, the mean over the examples.
-
-    Raises ValueError for an unknown name, TypeError for what is neither name nor function.
-    """
+    """The name of a loss, empty for one's own, and its function. Raises ValueError or TypeError where there is none."""
     if isinstance(given, str):
         if given not in LOSSES:
             raise ValueError(f"There is no loss {shorten(given)!r}. {nearest(given, LOSSES)}")
-        return given, partial(LOSSES[given], reduction="mean")
+        return given, LOSSES[given]
     if not callable(given):
         raise TypeError(f"A loss is a name or a function of outputs and targets, not {type(given).__name__}.")
-    return name_of(given), given
+    inner = given.func if isinstance(given, partial) else given
+    return next((name for name, function in LOSSES.items() if function is inner), ""), given
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -199,10 +198,11 @@ def refuse_activation(output: str, name: str) -> None:
             f"{name} expects logits, any numbers, and has {inside} in it: after a {output} output they would be "
             f'squashed twice. Give the net output="linear",{instead} and the probabilities come out right.'
         )
-    if name == "binary_cross_entropy" and output == "linear":
+    if name == "binary_cross_entropy" and output != "sigmoid":
         raise ValueError(
-            "binary_cross_entropy expects probabilities, and a linear output gives any number. Give the net "
-            'output="sigmoid", or take binary_cross_entropy_with_logits, which has the sigmoid in it.'
+            f"binary_cross_entropy expects probabilities, and a {output} output gives other numbers. Give the net "
+            'output="sigmoid", or a linear output and the loss binary_cross_entropy_with_logits, which has the sigmoid '
+            "in it."
         )
 
 
@@ -221,7 +221,7 @@ def as_targets(loss: str, y: Any, n_examples: int, n_outputs: int | None, name: 
     if array.ndim == 0:
         raise ValueError(f"{name} must have a target for each of the {n_examples} examples, and it is one number.")
     refuse_not_finite(array, name)
-    if array.ndim == 2 and array.shape[1] == 1 and n_outputs == 1:
+    if array.ndim == 2 and array.shape[1] == 1 and (n_outputs == 1 or loss == "cross_entropy"):
         array = array[:, 0]
     if len(array) != n_examples:
         raise ValueError(f"There are {n_examples} examples, and {name} has {len(array)} targets.")

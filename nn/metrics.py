@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from engine.text import nearest
-from nn.losses import LOSSES, OF_LOGITS, Loss, as_loss, name_of
+from engine import Value
+from engine.text import nearest, shorten
+from nn.losses import LOSSES, OF_LOGITS, as_targets, name_of
 
 Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
 """A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
@@ -31,20 +32,26 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
     return sum(right) / len(right)
 
 
-def as_metrics(given: Sequence[str | Metric] | str | Metric, loss: str, targets: Sequence[Any]) -> dict[str, Metric]:
+def as_metrics(
+    given: Sequence[str | Metric] | str | Metric, loss: str, targets: Sequence[Any], outputs: int | None
+) -> dict[str, Metric]:
     """The metrics by their names, for a loss of that name and such targets; accuracy takes the threshold that fits.
 
-    Raises ValueError for an unknown name, and for two metrics of one name.
+    Raises ValueError for an unknown name, for two metrics of one name and for one that can't judge such targets.
     """
     found: dict[str, Metric] = {}
+    if given is None or not isinstance(given, Iterable | Callable):
+        raise TypeError(f"metrics is a list of names and functions, not {given!r:.60}.")
     for metric in [given] if isinstance(given, str) or callable(given) else given:
         if callable(metric):
-            name = name_of(metric)
+            name, metric = name_of(metric), partial(_number_of, metric)
         elif metric == "accuracy":
+            _refuse_no_classes(targets)
             of_scores = loss in ("hinge", *OF_LOGITS) or min(map(np.min, targets)) < 0.0
             name, metric = metric, partial(accuracy, threshold=0.0 if of_scores else 0.5)
         elif metric in LOSSES:
-            name, metric = metric, partial(_loss_of_numbers, as_loss(metric)[1])
+            as_targets(metric, targets, len(targets), outputs)  # refuses what it can't take
+            name, metric = metric, partial(_number_of, LOSSES[metric])
         else:
             raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
         if name in found:
@@ -53,5 +60,24 @@ def as_metrics(given: Sequence[str | Metric] | str | Metric, loss: str, targets:
     return found
 
 
-def _loss_of_numbers(loss: Loss, outputs: list[Any], targets: list[Any]) -> float:
-    return loss(outputs, targets).data
+def _number_of(metric: Callable[..., Any], outputs: list[Any], targets: list[Any]) -> float:
+    """What a metric says, as a number. Raises TypeError where it is none."""
+    found = metric(outputs, targets)
+    found = found.data if isinstance(found, Value) else found
+    if isinstance(found, str) or not hasattr(found, "__float__"):
+        raise TypeError(f"The metric {name_of(metric)} must return a number, and it returned {found!r:.60}.")
+    return float(found)
+
+
+def _refuse_no_classes(targets: Sequence[Any]) -> None:
+    """Raise ValueError for targets of which accuracy can't say whether they were met."""
+    for row, target in enumerate(targets):
+        if np.size(target) > 1:
+            fits = sum(np.equal(target, np.max(target))) == 1
+        else:
+            fits = float(np.ravel(target)[0]).is_integer()
+        if not fits:
+            raise ValueError(
+                f"accuracy needs targets that name one class, and that of row {row} (counted from 0) is "
+                f"{shorten(str(target))}."
+            )

@@ -102,8 +102,10 @@ class Module:
         for name, number in state.items():
             if isinstance(number, bool | str) or not isinstance(number, int | float | np.floating | np.integer):
                 raise TypeError(f"{name} must be a number, and it is {type(number).__name__} {number!r:.60}.")
-            if not math.isfinite(number):
-                raise ValueError(f"{name} must be finite, and it is {number}.")
+            if not _is_finite(number):
+                raise ValueError(f"{name} must be finite, and it is {shorten(str(number))}.")
+            if number < 0.0 and ".running_var." in f".{name}":
+                raise ValueError(f"{name} is a variance and can't be negative, and it is {number}.")
         for name, value in self.named_parameters():
             value.data = float(state[name])
         for name, numbers in self.named_buffers():
@@ -142,8 +144,18 @@ def undisturbed(model: Module) -> Iterator[None]:
             numbers[:] = kept
 
 
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond the floats
+        return False
+
+
 def numbers_of(output: Output) -> Any:
-    """An output as a number or a list of them."""
+    """An output as a number or a list of them. Raises TypeError for what is neither a Value nor a list of them."""
+    for value in output if isinstance(output, list | tuple) else [output]:
+        if not isinstance(value, Value):
+            raise TypeError(f"A model returns a Value or a list of them, and this one returned {value!r:.60}.")
     return [value.data for value in output] if isinstance(output, list | tuple) else output.data
 
 

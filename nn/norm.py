@@ -29,8 +29,8 @@ class BatchNorm(Module):
         self.beta = [Value(0.0) for _ in range(n_features)]
         self.running_mean = [0.0] * n_features
         self.running_var = [1.0] * n_features
-        self.eps = eps
-        self.momentum = momentum
+        self.eps = float(eps)
+        self.momentum = float(momentum)
         self.labelled("")
 
     def labelled(self, place: str) -> None:
@@ -65,6 +65,9 @@ class BatchNorm(Module):
             )
         columns = [self._normalized(unit, column) for unit, column in enumerate(zip(*X, strict=True))]
         return [list(row) for row in zip(*columns, strict=True)]
+
+    def __repr__(self) -> str:
+        return f"BatchNorm({len(self.gamma)})"
 
     def _normalized(self, unit: int, column: Sequence[Value]) -> list[Value]:
         center = mean(column)

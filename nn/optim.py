@@ -35,8 +35,8 @@ def as_parameters(parameters: Iterable[Value]) -> list[Value]:
     """The parameters as a list. Raises TypeError or ValueError unless they are leaves, each once, and at least one."""
     if isinstance(parameters, Value):
         raise TypeError("The parameters are a list of Values: [w], or model.parameters().")
-    if callable(parameters):
-        raise TypeError("The parameters are a list of Values: call model.parameters(), with parentheses.")
+    if callable(parameters) or not isinstance(parameters, Iterable):
+        raise TypeError("The parameters are a list of Values: write model.parameters(), with parentheses.")
     listed = list(parameters)
     if not listed:
         raise ValueError("There are no parameters to update. model.parameters() lists those of a net.")
@@ -68,6 +68,8 @@ def _refuse_not_finite(parameters: Sequence[Value], moved: Sequence[float]) -> N
 
 def clip_gradients(parameters: Iterable[Value], max_norm: float) -> float:
     """Scale the gradients so that √Σ grad² is at most `max_norm`; returns what it was. Pascanu and others 2013.
+
+    PyTorch divides by the norm + 1e-6.
 
     Raises FloatingPointError, with nothing changed, for a gradient that is not finite: no scale would make it so.
     """

@@ -30,10 +30,13 @@ def save(model: MLP, path: str | os.PathLike[str]) -> Path:
     normalizations of one's own, which a file can't hold (`model.state_dict()` has the numbers), and for numbers that
     are not finite; OSError where the file can't be written.
     """
-    if not isinstance(model, MLP):
+    if type(model) is not MLP:
         raise TypeError(f"save writes an MLP, not {type(model).__name__}; its state_dict() can be written as JSON.")
     text = json.dumps({"format": FORMAT, "version": VERSION, "net": _settings(model), "state": _state(model)}, indent=1)
+    _refuse_another(model, text)
     target = Path(os.path.realpath(path))  # a link keeps pointing at its file
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}: make it first.")
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -46,6 +49,20 @@ def save(model: MLP, path: str | os.PathLike[str]) -> Path:
         Path(beside).unlink(missing_ok=True)
         raise
     return Path(path)
+
+
+def _refuse_another(model: MLP, text: str) -> None:
+    """Raise ValueError where the file would not give back this net, because it was changed after it was made."""
+    try:
+        same = _checked(json.loads(text)).state_dict() == model.state_dict()
+    except ValueError:
+        same = False
+    kinds = {neuron.activation is layer.activation for layer in model.layers for neuron in layer.neurons}
+    if not same or kinds != {True} or len({neuron.atomic for layer in model.layers for neuron in layer.neurons}) > 1:
+        raise ValueError(
+            "A file holds a net as MLP(…) makes it, and this one was changed: parameters or activations were shared, "
+            "taken away or replaced. Write model.state_dict() as JSON instead."
+        )
 
 
 def _umask() -> int:
@@ -98,7 +115,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
     name = Path(path).name
     try:
         content = json.loads(
-            Path(path).read_text(encoding="utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant
+            Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse_constant
         )
         net = _checked(content)
     except UnicodeDecodeError:

@@ -102,9 +102,9 @@ def _row_of(cells: Sequence[str]) -> str:
 
 
 _LATEX = {
-    "−": "-", "·": r"\cdot ", "′": "'", "²": "^2", "σ": r"\sigma ", "δ": r"\delta ", "Σ": r"\sum ", "∂": r"\partial ",
-    "√": r"\surd ", "γ": r"\gamma ", "β": r"\beta ", "μ": r"\mu ", "ε": r"\varepsilon ", "φ": r"\varphi ",
-    "Φ": r"\Phi ", "π": r"\pi ", "→": r"\to ",
+    "−": "-", "½": r"\frac12 ", "·": r"\cdot ", "′": "'", "²": "^2", "σ": r"\sigma ", "δ": r"\delta ", "Σ": r"\sum ",
+    "∂": r"\partial ", "√": r"\surd ", "γ": r"\gamma ", "β": r"\beta ", "μ": r"\mu ", "ε": r"\varepsilon ",
+    "φ": r"\varphi ", "Φ": r"\Phi ", "π": r"\pi ", "→": r"\to ",
 }  # fmt: skip
 
 
@@ -116,7 +116,9 @@ def _latex_formula(formula: str) -> str:
 
 def _upright(found: re.Match[str]) -> str:
     text = found[0]
-    return f"\\{text}" if text in ("exp", "ln") else rf"\mathrm{{{text.replace(' ', '~')}}}"
+    if text.strip() in ("exp", "ln", "max", "tanh", "sinh", "cosh", "sin", "cos"):
+        return f"\\{text.strip()} "
+    return rf"\mathrm{{{text.replace(' ', '~')}}}"
 
 
 def _latex_text(text: str) -> str:
@@ -133,4 +135,8 @@ def _latex_name(name: str) -> str:
 
 
 def _latex_number(text: str) -> str:
-    return r"\_" * len(text) if text == BLANK else f"${text.replace('−', '-')}$"
+    if text == BLANK:
+        return r"\_" * len(text)
+    mantissa, e, exponent = text.replace("−", "-").partition("e")
+    power = rf" \cdot 10^{{{int(exponent)}}}" if e else ""
+    return f"${mantissa}{power}$"

@@ -80,6 +80,10 @@ def fit(
     Raises TypeError and ValueError for what does not fit together, before anything is changed; NotFinite where the
     loss or a gradient is not finite, with the parameters of the last good step.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"fit trains a Module, such as an MLP, not {shorten(repr(model))}.")
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch is a function of the epoch, the model and the history, not {on_epoch!r:.60}.")
     name, function = as_loss(loss)
     refuse_output(model, name)
     _refuse_settings(model, optimizer, lr, clip_norm, epochs=epochs, patience=patience, batch_size=batch_size)
@@ -96,7 +100,7 @@ def fit(
     training = _Training(
         model,
         function,
-        as_metrics(metrics, name, data[1]),
+        as_metrics(metrics, name, data[1], outputs_of(model)),
         optimizer or GradientDescent(model.parameters(), 0.1 if lr is None else lr),
         clip_norm,
     )
@@ -114,6 +118,10 @@ def fit(
                 if interrupted or training.ends(epoch, patience):
                     break
             training.end(epochs, patience, interrupted)
+    except KeyboardInterrupt:  # Ctrl-C pressed twice, perhaps in the midst of an update
+        if training.updating:
+            training.good.restore()
+        raise
     finally:
         training.history.seconds = time.perf_counter() - started
     return training.history
@@ -145,6 +153,7 @@ class _Training:
         self.parameters = list(dict.fromkeys([*self.model.parameters(), *self.optimizer.parameters]))
         self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
         self.lowest, self.best_epoch = math.inf, 0
+        self.updating = False
 
     def epoch(
         self, epoch: int, batches: Sequence[_Data], held_out: _Data | None, interrupted: list[int], told: _Told
@@ -165,15 +174,16 @@ class _Training:
             try:
                 row |= {f"val_{name}": value for name, value in self.judged(*held_out).items()}
             except DomainError as error:
-                raise self._not_finite(epoch, None, None, error) from error
+                raise self._not_finite(epoch, None, [], error) from error
         for name, value in row.items():
             self.history.columns.setdefault(name, []).append(value)
         watched = row["loss" if held_out is None else "val_loss"]
-        if watched < self.lowest:
+        if watched < self.lowest or not self.best_epoch:
             self.lowest, self.best_epoch, self.best = watched, epoch, self.state()
 
     def step(self, epoch: int, batch: int, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
         """Forward pass, loss, backward pass, update; returns the loss and the outputs as numbers."""
+        outputs: Sequence[Any] = []
         loss = None
         try:
             outputs = self.model.batch(rows)
@@ -183,34 +193,35 @@ class _Training:
                 raise FloatingPointError(f"the loss is {loss.data}")
             for parameter in self.parameters:  # what earlier batches left would be added to
                 parameter.grad = 0.0
-            with warnings.catch_warnings():
+            with _WARNINGS, warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)  # an infinite gradient
                 loss.backward()
             self.good = self.state()
             if self.clip_norm is not None:
                 clip_gradients(self.optimizer.parameters, self.clip_norm)
+            self.updating = True
             self.optimizer.step()
+            self.updating = False
         except (FloatingPointError, DomainError, RuntimeWarning) as error:
             self.good.restore()
-            raise self._not_finite(epoch, batch, loss, error) from error
+            raise self._not_finite(epoch, batch, [*outputs, *([] if loss is None else [loss])], error) from error
         return loss.data, [numbers_of(output) for output in outputs]
 
-    def _not_finite(self, epoch: int, batch: int | None, loss: Value | None, error: Exception) -> NotFinite:
+    def _not_finite(self, epoch: int, batch: int | None, computed: Sequence[Any], error: Exception) -> NotFinite:
         node: Value | None
         layer: int | None
         if isinstance(error, ForwardError):
             node, layer, what = error.node, error.layer, str(error.__cause__)
         else:
-            under = nodes(loss) if loss is not None else []
-            node = next((node for node in under if not math.isfinite(node.data)), None)
-            layer, what = layer_of(node) if node is not None else None, str(error)
+            node, what = _where_it_began(computed), str(error)
+            layer = layer_of(node) if node is not None else None
         place = (
             f"epoch {epoch}, "
             + ("the validation" if batch is None else f"batch {batch}")
             + (f", layer {layer}" if layer else "")
         )
         began = ""
-        if node is not None:
+        if node is not None and not math.isfinite(node.data):
             operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
             began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
         self.history.stopped = f"stopped at {place}"
@@ -245,13 +256,13 @@ class _Training:
         done = self.history.epochs
         if interrupted:
             self.history.stopped = f"stopped by Ctrl-C in epoch {done} of {epochs}"
-            return
-        self.history.stopped = (
-            f"stopped after epoch {done}" if done < epochs else f"{done} epoch{'s' * (done > 1)} done"
-        )
+        elif done < epochs:
+            self.history.stopped = f"stopped after epoch {done}"
+        else:
+            self.history.stopped = f"{done} epoch{'s' * (done > 1)} done"
         if patience is not None:
             self.history.best_epoch = self.best_epoch
-            if 0 < self.best_epoch < done:
+            if self.best_epoch < done:
                 self.best.restore()
                 self.history.stopped += f", with the parameters of epoch {self.best_epoch}, the best"
 
@@ -271,6 +282,18 @@ class _State:
         for numbers, kept in zip(self._buffers, self._kept, strict=True):
             numbers[:] = kept
         self._optimizer.steps, self._optimizer.memory = self._steps, self._memory
+
+
+_WARNINGS = threading.Lock()  # `catch_warnings` is one for all threads
+
+
+def _where_it_began(computed: Sequence[Any]) -> Value | None:
+    """The first node of a forward pass that is not finite, or the first of its backward pass whose gradient is not."""
+    values = [value for output in computed for value in (output if isinstance(output, list | tuple) else [output])]
+    under = list(dict.fromkeys(node for value in values if isinstance(value, Value) for node in nodes(value)))
+    beginnings = [node for node in under if not math.isfinite(node.data)]
+    beginnings += [node for node in reversed(under) if not math.isfinite(node.grad)]
+    return beginnings[0] if beginnings else None
 
 
 def _refuse_settings(
@@ -340,7 +363,8 @@ def _cuts(count: int, size: int | None, model: Module) -> list[tuple[int, int]]:
 def _interruptible() -> Iterator[list[int]]:
     """A list that is no longer empty once Ctrl-C was pressed; pressed again, it raises as ever."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as under nohup
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield pressed
         return
 

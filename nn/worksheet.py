@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from engine import Value
 from engine.text import number
 from nn import sheets
 from nn.activations import Activation, Array
-from nn.data import as_array, as_examples, refuse_not_positive
+from nn.data import as_array, as_examples, refuse_count, refuse_not_positive
 from nn.derivation import LOSS_RULES, LayerSheet, derive
-from nn.layers import MLP, Layer, outputs_of, refuse_output
+from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output, unpacked
 from nn.losses import LOSSES, Loss, as_loss, as_targets
 from nn.module import undisturbed
 from nn.sheets import Cell, Sheet
@@ -21,9 +21,9 @@ from nn.sheets import Cell, Sheet
 if TYPE_CHECKING:
     from engine.text import Notation
 
-RTOL = 1e-9
-"""How far derivation and engine may be apart, relative to the largest term that a matrix is summed of."""
-INDICES = "w2_1_3 is layer 2's weight to unit 1 from unit 3; where W_ij leads from i to j, it is W_31."
+RTOL, RTOL_OF_ONES_OWN = 1e-12, 1e-8
+"""How far derivation and engine may be apart, relative to the terms that a number is summed of; the latter where an
+activation of one's own is differentiated numerically."""
 
 
 class Disagreement(ArithmeticError):
@@ -83,9 +83,17 @@ class Worksheet(Mapping[str, float]):
         """A line for each number: its table, its name and itself to the last digit."""
         return sheets.as_csv(self._shown(blank))
 
+    def _indices(self) -> list[str]:
+        if not isinstance(self._model, MLP):
+            return []
+        layer = self._model.layers[-1]
+        j, i, last = len(layer.neurons), layer.n_inputs, len(self._model.layers)
+        name = f"w{last}_{j}_{i} is layer {last}'s weight to unit {j} from unit {i}"
+        return [f"{name}: W_{i}{j}, where W_ij leads from i to j."]
+
     @property
-    def _heading(self) -> tuple[str, str]:
-        return self.title, INDICES
+    def _heading(self) -> tuple[str, ...]:
+        return self.title, *self._indices()
 
     def _shown(self, blank: bool | None) -> list[Sheet]:
         hide = self.blank if blank is None else blank
@@ -113,7 +121,7 @@ def worksheet(
     """One step of backpropagation for an example or a batch, by the matrix formulas of the chapter.
 
     Per layer Z, A, f′(Z), δ, ∂L/∂W and ∂L/∂B, and with `lr` the new W and B, computed on NumPy and then compared with
-    the engine's; the loss is the mean over the examples. The chapter's W_ij leads from unit i to unit j and is
+    the engine's. The chapter's W_ij leads from unit i to unit j and is
     W[j, i] here, `w2_j_i` in layer 2. Neither the parameters nor their gradients are changed.
 
     Raises TypeError and ValueError for what does not fit together, Disagreement where a number is not the engine's.
@@ -123,9 +131,16 @@ def worksheet(
             f"A worksheet needs an MLP or a Layer, whose formulas it knows, not {type(model).__name__}. One neuron is "
             "MLP(n_inputs, [1], output=…)."
         )
-    name, _ = as_loss(loss)
-    if name not in LOSSES:
-        raise ValueError(f"The worksheet has the formulas of {', '.join(LOSSES)}; {name} is none of them.")
+    name, function = as_loss(loss)
+    if not name or function is not LOSSES[name]:
+        raise ValueError(f"The worksheet has the formulas of {', '.join(LOSSES)} as they stand, and of no other loss.")
+    refuse_count(digits=digits)
+    if len(model.parameters()) < sum(
+        neuron.n_inputs + (neuron.bias is not None) for layer in layers_of(model) for neuron in layer.neurons
+    ):
+        raise ValueError(
+            "Some of the weights are one and the same Value: the worksheet's ∂L/∂W is that of each by itself."
+        )
     refuse_output(model, name)
     if lr is not None:
         refuse_not_positive(lr=lr)
@@ -135,7 +150,7 @@ def worksheet(
     targets = as_targets(name, [target] if one else target, len(rows), outputs, "target")
     X, T = np.array(rows).T, _as_columns(targets, outputs, name)
     layers, value = derive(model, X, T, name, lr)
-    _compare_with_engine(model, rows, targets, name, layers, value)
+    _compare_with_engine(model, rows, targets, name, lr, layers, value)
     return Worksheet(model, name, lr, layers, value, X, T, one=one, digits=digits, blank=blank)
 
 
@@ -146,50 +161,66 @@ def _as_columns(targets: list[Any], outputs: int, loss: str) -> Array:
 
 
 def _compare_with_engine(
-    model: MLP | Layer, rows: list[Any], targets: list[Any], loss: str, layers: list[LayerSheet], value: float
+    model: MLP | Layer,
+    rows: list[Any],
+    targets: list[Any],
+    loss: str,
+    lr: float | None,
+    layers: list[LayerSheet],
+    value: float,
 ) -> None:
     """Raise Disagreement unless every number is that of the engine."""
+    rtol = RTOL_OF_ONES_OWN if any(sheet.activation.is_own for sheet in layers) else RTOL
     with undisturbed(model):
         model.zero_grad()
         activities = model.activities(rows)
-        outputs = [row[0] if len(row) == 1 else row for row in activities[-1].A]
-        _, function = as_loss(loss)
-        engines = function(outputs, targets)
+        engines = LOSSES[loss]([unpacked(row) for row in activities[-1].A], targets)
         engines.backward()
-        parts = model.layers if isinstance(model, MLP) else [model]
-        _compare("L", np.array([value]), [[engines.data]], abs(value))
-        for place, (sheet, layer, activity) in enumerate(zip(layers, parts, activities, strict=True), 1):
-            at = f"of layer {place}"
-            inputs = np.abs(sheet.A_in)
-            _compare(f"Z {at}", sheet.Z.T, _data(activity.Z), np.abs(sheet.W) @ inputs)
-            _compare(f"A {at}", sheet.A.T, _data(activity.A), np.abs(sheet.A))
-            _compare(f"δ {at}", sheet.delta.T, _grad(activity.Z), sheet.size)
-            _compare(f"∂L/∂W {at}", sheet.dW, _grad(layer.weights), sheet.size @ inputs.T)
+
+        def compare(what: str, derived: Array, number_of: Callable[[Value], float], values: Any, size: Any) -> None:
+            expected = np.array([[number_of(one) for one in row] for row in values]).reshape(derived.shape)
+            bad = ~(np.abs(derived - expected) <= rtol * (np.abs(size) + np.abs(expected)))
+            if bad.any():
+                place = tuple(np.argwhere(bad)[0])
+                raise Disagreement(
+                    f"{what}: the chapter's formulas give {derived[place]:.17g} and the engine {expected[place]:.17g}. "
+                    "One of them is wrong (check the activation's derivative with gradcheck), or a unit lies so close "
+                    "to a kink that rounding decides on its side."
+                )
+
+        last = layers[-1]
+        compare("L", np.array([[value]]), _data, [[engines]], abs(value) + np.sum(np.abs(last.size * last.size_A)))
+        for place, (sheet, layer, activity) in enumerate(zip(layers, layers_of(model), activities, strict=True), 1):
+            at, norm = f"of layer {place}", sheet.norm
+            compare(f"Z {at}", sheet.Z.T, _data, activity.Z, sheet.size_Z.T)
+            if norm is not None and activity.N is not None and layer.norm is not None:
+                compare(f"N {at}", norm.N.T, _data, activity.N, norm.size_N.T)
+                compare(f"δ_N {at}", norm.delta_N.T, _grad, activity.N, norm.size.T)
+                size = (norm.size * norm.size_N).sum(axis=1)
+                compare(f"∂L/∂γ {at}", norm.dgamma, _grad, [layer.norm.gamma], size)
+                compare(f"∂L/∂β {at}", norm.dbeta, _grad, [layer.norm.beta], norm.size.sum(axis=1))
+            compare(f"A {at}", sheet.A.T, _data, activity.A, sheet.size_A.T)
+            compare(f"∂L/∂A {at}", sheet.dA.T, _grad, activity.A, sheet.size_dA.T)
+            compare(f"δ {at}", sheet.delta.T, _grad, activity.Z, sheet.size.T)
+            if sheet.softmax is not None:
+                compare(f"Σ ∂L/∂p·∂p/∂Z {at}", sheet.softmax.through.T, _grad, activity.Z, sheet.size.T)
+            size = sheet.size @ sheet.size_A_in.T
+            compare(f"∂L/∂W {at}", sheet.dW, _grad, layer.weights, size)
             if sheet.dB is not None:
-                _compare(f"∂L/∂B {at}", sheet.dB, _grad([layer.biases]), sheet.size)
-            if sheet.norm is not None and layer.norm is not None:
-                _compare(f"∂L/∂γ {at}", sheet.norm.dgamma, _grad([layer.norm.gamma]), sheet.norm.size)
-                _compare(f"∂L/∂β {at}", sheet.norm.dbeta, _grad([layer.norm.beta]), sheet.norm.size)
+                compare(f"∂L/∂B {at}", sheet.dB, _grad, [layer.biases], sheet.size.sum(axis=1))
+            if lr is not None and sheet.new_W is not None:
+                compare(f"new W {at}", sheet.new_W, lambda w: w.data - lr * w.grad, layer.weights, lr * size)
+                if sheet.new_B is not None:
+                    new_size = lr * sheet.size.sum(axis=1)
+                    compare(f"new B {at}", sheet.new_B, lambda b: b.data - lr * b.grad, [layer.biases], new_size)
 
 
-def _data(rows: list[list[Value]]) -> list[list[float]]:
-    return [[value.data for value in row] for row in rows]
+def _data(value: Value) -> float:
+    return value.data
 
 
-def _grad(rows: list[list[Value]]) -> list[list[float]]:
-    return [[value.grad for value in row] for row in rows]
-
-
-def _compare(what: str, derived: Array, engines: list[list[float]], size: Any) -> None:
-    expected = np.array(engines).reshape(derived.shape)
-    off = np.abs(derived - expected)
-    if not (off <= RTOL * max(float(np.max(size)), float(np.max(np.abs(expected))))).all():
-        place = np.unravel_index(np.argmax(off), off.shape)
-        raise Disagreement(
-            f"{what}: the chapter's formulas give {derived[place]:.17g} and the engine {expected[place]:.17g}. One of "
-            "them is wrong (check the activation's derivative with gradcheck), or a unit lies so close to a kink that "
-            "rounding decides on its side."
-        )
+def _grad(value: Value) -> float:
+    return value.grad
 
 
 def _sheets(
@@ -200,7 +231,7 @@ def _sheets(
     given = [Cell(f"x{i + 1}{end}", float(X[i, e]), True) for e, end in enumerate(ends) for i in range(len(X))]
     wanted = [Cell(f"t{k + 1}{end}", float(T[k, e]), True) for e, end in enumerate(ends) for k in range(len(T))]
     yield Sheet("Inputs and targets", (), ("name", "value"), tuple((c.name, (c,)) for c in [*given, *wanted]))
-    averaged = len(ends) if loss in ("half_squared_error", "cross_entropy") else T.size
+    averaged = len(ends) if loss == "cross_entropy" else T.size
     over = f"/{averaged}" if averaged > 1 else ""
     for place, sheet in enumerate(layers, 1):
         layer = str(place) if isinstance(model, MLP) else ""
@@ -210,7 +241,13 @@ def _sheets(
         if sheet.norm is not None:
             yield _unit_parameters(f"{title}, normalization", layer, sheet)
         yield _parameters(f"{title}, parameters", layer, sheet, lr)
-    yield Sheet("Loss", (), ("name", "value"), (("L", (Cell("L", value),)),))
+    formula = "(−Σ y·ln p){}" if loss == "cross_entropy" else LOSS_RULES[loss].formula
+    yield Sheet("Loss", (f"L = {_over(formula, over)}",), ("name", "value"), (("L", (Cell("L", value),)),))
+
+
+def _over(formula: str, over: str) -> str:
+    """A formula with what it is divided by; without that it needs no parentheses around it."""
+    return formula.format(over) if over or not formula.endswith("){}") else formula[: -len("){}")].removeprefix("(")
 
 
 def _units(title: str, layer: str, sheet: LayerSheet, ends: list[str], loss: str, over: str) -> Sheet:
@@ -246,16 +283,14 @@ def _formulas(sheet: LayerSheet, inner: str, loss: str, over: str) -> Iterator[s
         yield "N = γ·(Z − μ)/√(σ² + ε) + β"
     yield f"A = {_applied(sheet.activation, inner)}"
     if loss == "cross_entropy":
-        yield f"p = exp(A)/Σ exp(A), L = −Σ y·ln p{over}"
-        yield f"∂L/∂p = −y/p{over}, ∂p_k/∂Z_j = p_k·(1 − p_k) if j = k else −p_k·p_j"
+        yield "p = exp(A)/Σ exp(A)"
+        yield f"∂L/∂p = −y/{f'({over[1:]}·p)' if over else 'p'}, ∂p_k/∂Z_j = p_k·(1 − p_k) if j = k else −p_k·p_j"
         yield f"δ_j = Σ ∂L/∂p_k·∂p_k/∂Z_j = {'(p_j − y_j)' if over else 'p_j − y_j'}{over}"
         return
     yield f"f′({inner}) = {sheet.activation.rule.replace('Z', inner)}"
     delta = "δ" if sheet.norm is None else "δ_N"
     if loss:
-        slope = LOSS_RULES[loss].rule.format(over)
-        slope = slope[1:-1] if slope.startswith("(") and not over else slope
-        yield f"∂L/∂A = {slope}"
+        yield f"∂L/∂A = {_over(LOSS_RULES[loss].rule, over)}"
     else:
         yield "∂L/∂A = Σ W·δ of the layer after"
     yield f"{delta} = ∂L/∂A·f′({inner})"

@@ -54,7 +54,7 @@ def test_dead_relus_are_counted_and_named():
         neuron.bias.data = -100.0
     health = gradient_health(model, X, Y, "mse")
     assert health.layers[0].dead == 0.75
-    assert "In layer 1 75% of the ReLUs are dead" in health.message
+    assert "But in layer 1 75% of the ReLUs are dead" in health.message
 
 
 def test_saturated_units_are_counted_and_named():

@@ -402,7 +402,7 @@ def test_a_sigmoid_before_binary_cross_entropy_with_logits_is_pointed_to_the_los
 
 
 def test_a_linear_output_before_binary_cross_entropy_is_refused():
-    with pytest.raises(ValueError, match=r'a linear output gives any number\. Give the net output="sigmoid", or take'):
+    with pytest.raises(ValueError, match=r'a linear output gives other numbers\. Give the net output="sigmoid", or a'):
         fit(MLP(2, [3, 1], "tanh", seed=0), X, Y, loss="binary_cross_entropy")
 
 

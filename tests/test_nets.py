@@ -501,6 +501,7 @@ def normed(seed):
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=22, max_size=22))
 def test_a_state_is_kept_bit_for_bit(numbers):
+    numbers[-3:] = map(abs, numbers[-3:])  # the running variances
     net, other = normed(0), normed(1)
     state = dict(zip(net.state_dict(), numbers, strict=True))
     net.load_state_dict(state)

@@ -283,7 +283,7 @@ TWICE.grad = UNNAMED.grad = 1.0
     ("given", "error", "words"),
     [
         ([], ValueError, r"There are no parameters to update\. model\.parameters\(\) lists those of a net"),
-        (NET.parameters, TypeError, r"call model\.parameters\(\), with parentheses"),
+        (NET.parameters, TypeError, r"write model\.parameters\(\), with parentheses"),
         (Value(1.0), TypeError, r"The parameters are a list of Values: \[w\], or model\.parameters\(\)"),
         ([Value(1.0), Value(2.0) * 3.0], ValueError, r"Parameter number 1 is computed \(\*\), and only a leaf can be"),
         ([build("z = tanh(w)", w=1.0)["z"]], ValueError, r"Parameter z is computed \(tanh\)"),
