@@ -104,3 +104,29 @@ def test_what_does_not_fit_is_refused():
         gradient_health(MLP(3, [1]), X, Y, "msee")
     with pytest.raises(TypeError, match="looks at the layers of an MLP"):
         gradient_health(None, X, Y, "mse")
+
+
+@pytest.mark.parametrize("size", [1e40, 1e13])
+def test_a_net_whose_numbers_leave_the_floats_is_exploding(size):
+    model = MLP(3, [8] * 12 + [1], "relu", init=lambda n, m, g: g.normal(0.0, size, (m, n)), seed=0)
+    health = gradient_health(model, X, Y, "mse")
+    assert health.verdict == "exploding"
+    assert "clip_norm" in str(health)
+
+
+def test_a_net_of_zeros_is_told_apart_from_a_deep_one():
+    with pytest.warns(UserWarning, match="are all 0"):
+        model = MLP(3, [4, 1], "tanh", init="zeros")
+    health = gradient_health(model, X, Y, "mse")
+    assert (health.verdict, "Take random ones" in health.message) == ("vanishing", True)
+
+
+def test_one_layer_is_not_compared_with_itself():
+    assert gradient_health(MLP(3, [1], seed=0), X, Y, "mse").message == "Fine: one layer, whose δ is the loss's own."
+
+
+def test_parts_keep_their_modes():
+    model = MLP(3, [4, 4, 1], "tanh", norm="batch", seed=0)
+    model.layers[0].norm.eval()
+    gradient_health(model, X, Y, "mse")
+    assert [layer.norm.training for layer in model.layers[:2]] == [False, True]

@@ -1018,3 +1018,40 @@ def test_methods_of_values_are_the_activations_of_their_names():
 def test_one_hidden_unit_of_zeros_is_warned_of_too():
     with pytest.warns(UserWarning, match="are all 0.*no gradient reaches it at all"):
         MLP(2, [1, 1], "tanh", init="zeros")
+
+
+@pytest.mark.parametrize("x", [{1: 2.0, 3: 4.0}, {1.0, 2.0}, "ab"])
+def test_what_has_no_order_or_no_numbers_is_no_example(x):
+    with pytest.raises(TypeError, match="One example is a list of 2 numbers or Values"):
+        MLP(2, [1], seed=0)(x)
+
+
+def test_a_batch_may_come_from_a_generator():
+    model = MLP(2, [1], seed=0)
+    assert [o.data for o in model.batch([i, 1.0] for i in range(3))] == [
+        o.data for o in model.batch([[0, 1], [1, 1], [2, 1]])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MLP(2, [3, 1], norm=lambda units: None), "norm must give a BatchNorm, and it gave NoneType"),
+        (lambda: MLP(2, [3, 1], norm=5), 'norm is None, "batch" or a function'),
+        (lambda: MLP(2, [3, 1], seed="a"), "A seed is a whole number from 0 on"),
+        (lambda: MLP(2, [3, 1], init=""), "There is no initialization ''"),
+        (lambda: MLP(2, None), "sizes lists the units"),
+    ],
+)
+def test_more_nets_that_cannot_be_are_refused(make, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()
+
+
+def test_batch_norm_prints_its_size():
+    assert repr(BatchNorm(3)) == "BatchNorm(3)"
+
+
+def test_a_probability_is_what_a_sigmoid_gives_and_a_relu_does_not():
+    with pytest.raises(ValueError, match="a relu output gives other numbers"):
+        fit(MLP(2, [1], output="relu", seed=0), [[1.0, 2.0]], [1.0], loss="binary_cross_entropy")

@@ -164,3 +164,45 @@ def test_a_pickle_is_refused(tmp_path):
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing.json")
+
+
+def changed():
+    """Nets that were changed after they were made, so that the file would hold another one."""
+    activation = MLP(2, [2, 1], "tanh", seed=0)
+    activation.layers[0].neurons[0].activation = MLP(2, [1], output="relu", seed=0).layers[0].activation
+    shared = MLP(2, [2, 1], "tanh", seed=0)
+    shared.layers[0].neurons[0].weights[1] = shared.layers[0].neurons[0].weights[0]
+    without = MLP(2, [2, 1], "tanh", seed=0)
+    without.layers[0].neurons[0].bias = None
+    return [activation, shared, without]
+
+
+@pytest.mark.parametrize("model", changed(), ids=["another activation", "a shared weight", "no bias"])
+def test_a_net_that_a_file_would_not_give_back_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match="this one was changed"):
+        save(model, tmp_path / "net.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_net_of_a_class_of_ones_own_is_refused(tmp_path):
+    class Louder(MLP):
+        def __call__(self, x):
+            return 100.0 * super().__call__(x)
+
+    with pytest.raises(TypeError, match="save writes an MLP, not Louder"):
+        save(Louder(2, [1], seed=0), tmp_path / "net.json")
+
+
+def test_a_missing_folder_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere: make it first"):
+        save(MLP(2, [1], seed=0), tmp_path / "nowhere" / "net.json")
+
+
+def test_a_variance_below_0_is_refused(model, tmp_path):
+    text = save(model, tmp_path / "net.json").read_text(encoding="utf-8")
+    name = next(name for name in model.state_dict() if "running_var" in name)
+    content = json.loads(text)
+    content["state"][name] = -5.0
+    (tmp_path / "net.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match="is a variance and can't be negative"):
+        load(tmp_path / "net.json")

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from functools import partial
 from types import SimpleNamespace
 
@@ -1065,3 +1066,123 @@ def test_targets_that_are_one_number_are_refused():
 
 def test_one_metric_may_stand_without_a_list():
     assert "accuracy" in fit(net(), X, [0, 1, 1, 0, 1], metrics=accuracy, epochs=1)
+
+
+def test_the_node_is_told_where_a_loss_has_no_value():
+    """An infinite logit: ∞ − ∞ in the cross-entropy."""
+
+    def large(n_inputs, n_outputs, generator):
+        return np.full((n_outputs, n_inputs), 1e308) * np.array([[1.0], [-1.0]])
+
+    model = MLP(2, [2], init=large)
+    with pytest.raises(NotFinite) as caught:
+        fit(model, [[10.0, 10.0]], [1], loss="cross_entropy")
+    assert (caught.value.layer, caught.value.node.label) == (1, "z1_1_ex1")
+
+
+def test_the_node_is_told_where_a_gradient_has_no_value():
+    model = Scale(0.0)
+    with pytest.raises(NotFinite, match="has no value") as caught:
+        fit(model, [[1.0]], [0.0], loss=lambda outputs, targets: sqrt(outputs[0] * outputs[0]))
+    assert caught.value.node is not None
+
+
+def test_a_validation_that_is_infinite_throws_nothing_away():
+    model = net()
+    history = fit(model, X, Y, validation=([[1e200, 1e200]], [1e300]), epochs=4, patience=2)
+    assert history["val_loss"] == [math.inf] * history.epochs
+    assert history.best_epoch == 1
+    assert model.state_dict() != net().state_dict()
+
+
+def test_the_best_parameters_are_restored_where_the_epochs_run_out_too():
+    model, weights = Scale(), []
+    history = fit(
+        model, [[1.0]], [5.0], lr=0.05, epochs=5, patience=9, validation=([[1.0]], [1.0]),
+        on_epoch=lambda epoch, model, history: weights.append(model.w.data),
+    )  # fmt: skip
+    assert (history.best_epoch, history.stopped) == (2, "5 epochs done, with the parameters of epoch 2, the best")
+    assert model.w.data == weights[1]
+
+
+def test_ctrl_c_twice_in_the_midst_of_an_update_leaves_no_half_of_it():
+    model = net()
+
+    class Interrupted(SGD):
+        def step(self):
+            self.parameters[0].data += 1.0
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    before = model.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, X, Y, optimizer=Interrupted(model.parameters(), lr=0.1))
+    assert model.state_dict() == before
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        history = fit(net(), X, Y, epochs=2, on_epoch=lambda *_: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert history.stopped == "2 epochs done"
+
+
+def test_threads_leave_the_warnings_as_they_were():
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=fit, args=(net(), X, Y), kwargs={"epochs": 20}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"metrics": ["mae"], "loss": "cross_entropy"}, ValueError, r"so that y must have the shape \(5, 2\)"),
+        ({"metrics": None}, TypeError, "metrics is a list of names and functions"),
+        ({"metrics": [lambda outputs, targets: "good"]}, TypeError, "must return a number, and it returned 'good'"),
+        ({"on_epoch": 5}, TypeError, "on_epoch is a function of the epoch"),
+    ],
+)
+def test_metrics_that_do_not_fit_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        fit(MLP(2, [2], seed=0), X, [0, 1, 1, 0, 1], **{"loss": "cross_entropy"} | options)
+
+
+def test_accuracy_needs_targets_that_name_one_class():
+    with pytest.raises(ValueError, match=r"that of row 1 \(counted from 0\) is 0\.25"):
+        fit(net(), X, [0.0, 0.25, 1.0, 0.0, 1.0], metrics=["accuracy"])
+    with pytest.raises(ValueError, match=r"that of row 0 \(counted from 0\) is \[1\.0, 1\.0\]"):
+        fit(MLP(2, [2], seed=0), X, [[1.0, 1.0]] * 5, metrics=["accuracy"])
+
+
+def test_a_loss_function_is_a_metric_that_plots():
+    history = fit(net(), X, Y, metrics=[mse], epochs=2)
+    assert history["mse"] == history["loss"]
+    assert len(history.plot().axes) == 2
+
+
+@pytest.mark.parametrize("model", [None, MLP, lambda x: x])
+def test_what_is_no_module_is_not_trained(model):
+    with pytest.raises(TypeError, match="fit trains a Module, such as an MLP"):
+        fit(model, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        ([[1j, 0.0]] * 5, TypeError, "1j is no real number"),
+        ([["1", "2"]] * 5, TypeError, "'1' is no real number"),
+        ([[10**400, 1]] * 5, TypeError, "X must hold numbers"),
+        (np.ma.masked_array(X, mask=np.eye(5, 2)), TypeError, "X has masked numbers"),
+        (np.full((5, 2), "2020-01-01", dtype="datetime64[D]"), TypeError, "is no real number"),
+        (iter(X), TypeError, r"write list\(X\)"),
+    ],
+)
+def test_data_that_are_no_numbers_are_refused(data, error, words):
+    with pytest.raises(error, match=words):
+        fit(net(), data, Y)
