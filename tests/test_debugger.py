@@ -122,15 +122,18 @@ def talk(*exchange):
         os.chdir(ROOT)
         os.environ |= {"PYTHONPATH": str(ROOT), "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
         os.execv(sys.executable, [sys.executable, "-m", "engine", "step", "demos/mazur.txt"])
-    printed, seen, begun = b"", 0, time.monotonic()
+    printed, seen, begun, typed = b"", 0, time.monotonic(), b""
     try:
         for awaited, keys in exchange:
             while awaited not in printed[seen:]:
                 assert time.monotonic() - begun < 60, f"{awaited!r} never came; printed {printed!r}"
-                if select.select([terminal], [], [], 0.2)[0]:
+                if select.select([terminal], [], [], 2.0)[0]:
                     printed += os.read(terminal, 65536)
+                elif typed == b"\x03":  # one that comes just before Python waits for a key is seen with the next key
+                    os.write(terminal, typed)
             seen = printed.index(awaited, seen) + len(awaited)
             os.write(terminal, keys)
+            typed = keys
         while True:  # to the end
             assert time.monotonic() - begun < 60, f"the command did not end; printed {printed!r}"
             try:
