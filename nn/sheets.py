@@ -102,8 +102,8 @@ def _row_of(cells: Sequence[str]) -> str:
 
 
 _LATEX = {
-    "−": "-", "½": r"\frac12 ", "·": r"\cdot ", "′": "'", "²": "^2", "σ": r"\sigma ", "δ": r"\delta ", "Σ": r"\sum ",
-    "∂": r"\partial ", "√": r"\surd ", "γ": r"\gamma ", "β": r"\beta ", "μ": r"\mu ", "ε": r"\varepsilon ",
+    "−": "-", "½": r"\frac{1}{2}", "·": r"\cdot ", "′": "'", "²": "^2", "σ": r"\sigma ", "δ": r"\delta ", "Σ": r"\sum ",
+    "∂": r"\partial ", "γ": r"\gamma ", "β": r"\beta ", "μ": r"\mu ", "ε": r"\varepsilon ",
     "φ": r"\varphi ", "Φ": r"\Phi ", "π": r"\pi ", "→": r"\to ",
 }  # fmt: skip
 
@@ -111,7 +111,8 @@ _LATEX = {
 def _latex_formula(formula: str) -> str:
     """Words upright with their spaces; symbols by their commands."""
     words = re.sub(r" ?\b(?:[a-z]{2,}|(?<=[0-9])[a-z])\b(?: [a-z]{2,}\b)* ?", _upright, formula)
-    return "".join(_LATEX.get(letter, letter) for letter in words)
+    rooted = re.sub(r"√(?:\(([^()]*)\)|(\w))", r"\\sqrt{\1\2}", words)
+    return "".join(_LATEX.get(letter, letter) for letter in rooted)
 
 
 def _upright(found: re.Match[str]) -> str:

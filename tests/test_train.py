@@ -97,7 +97,7 @@ def share_right(outputs, targets):
     return sum((o > 0) == (t > 0) for o, t in zip(outputs, targets, strict=True)) / len(outputs)
 
 
-@pytest.mark.parametrize(("atomic", "steps"), [(False, 100), (True, 100)])
+@pytest.mark.parametrize(("atomic", "steps"), [(False, 100), (True, 40)])
 def test_micrograds_training_by_hand(atomic, steps):
     model, losses, rights = micrograd(atomic), [], []
     for step in range(steps):

@@ -363,4 +363,4 @@ def test_shared_weights_are_refused():
 def test_numbers_in_latex_have_powers_of_ten():
     text = worksheet(MLP(1, [1], init=lambda n, m, g: np.array([[1e-9]]), seed=0), [1.0], 1e9).to_latex()
     assert r"$1 \cdot 10^{-9}$" in text
-    assert r"\frac12 \cdot \sum  (t - A)^2" in text
+    assert r"\frac{1}{2}\cdot \sum  (t - A)^2" in text
