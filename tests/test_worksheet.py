@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
@@ -364,3 +365,18 @@ def test_numbers_in_latex_have_powers_of_ten():
     text = worksheet(MLP(1, [1], init=lambda n, m, g: np.array([[1e-9]]), seed=0), [1.0], 1e9).to_latex()
     assert r"$1 \cdot 10^{-9}$" in text
     assert r"\frac{1}{2}\cdot \sum  (t - A)^2" in text
+
+
+def test_every_formula_of_latex_can_be_typeset():
+    from matplotlib.mathtext import MathTextParser
+
+    parser, typeset = MathTextParser("path"), 0
+    for name in ACTIVATIONS:
+        model = MLP(2, [3, 1], name, init=lambda n, m, g: g.uniform(0.05, 0.2, (m, n)), seed=1)
+        for neuron in model.layers[0].neurons:
+            neuron.bias.data = CENTRES.get(name, 0.4)
+        text = worksheet(model, [0.5, 0.7], 1.0, "mse", lr=0.1).to_latex()
+        for formula in re.findall(r"\\\[ (.*?) \\\]", text) + re.findall(r"\$([^$]+)\$", text):
+            parser.parse(f"${formula}$")
+            typeset += 1
+    assert typeset > 1000
