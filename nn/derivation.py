@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from engine import Value, gradcheck
-from nn.activations import Activation, Array
+from nn.activations import ACTIVATIONS, Activation, Array
 from nn.layers import MLP, Layer, layers_of
 from nn.losses import SMALLEST_LOGARITHM
 from nn.norm import BatchNorm
-
-NUDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,18 @@ class LossRule:
 
 @dataclass
 class Normalization:
-    """Batch normalization in a layer: N = γ·X̂ + β with X̂ = (Z − μ)/√(σ² + ε), and δ_N = ∂L/∂N.
-
-    `size_N` and `size` are those of the terms of which N and δ_N are the sums.
-    """
+    """Batch normalization in a layer: N = γ·X̂ + β with X̂ = (Z − μ)/√(σ² + ε), and δ_N = ∂L/∂N."""
 
     mean: Array
     var: Array
     gamma: Array
     beta: Array
+    spread: Array
     X_hat: Array
     N: Array
-    size_N: Array
     from_batch: bool
     eps: float
     delta_N: Array = field(init=False)
-    size: Array = field(init=False)
     dgamma: Array = field(init=False)
     dbeta: Array = field(init=False)
     new_gamma: Array | None = None
@@ -70,8 +64,7 @@ class LayerSheet:
     """One layer's numbers. W and dW have the shape (units, inputs), B and dB (units,), the others (units, examples).
 
     `f_prime` is f′(Z), or f′(N) where the layer is normalized; `dA` is ∂L/∂A and `delta` δ = ∂L/∂Z. `B` is None in a
-    normalized layer, and the new parameters are where there is no lr. The sizes are those of the terms of which the
-    numbers are sums, with what rounding before them adds: it is by these that rounding is to be measured.
+    normalized layer, and the new parameters are where there is no lr.
     """
 
     activation: Activation
@@ -81,16 +74,10 @@ class LayerSheet:
     Z: Array
     A: Array
     f_prime: Array
-    size_A_in: Array
-    size_Z: Array
-    size_A: Array
-    size_f_prime: Array
     norm: Normalization | None = None
     softmax: Softmax | None = None
     dA: Array = field(init=False)
-    size_dA: Array = field(init=False)
     delta: Array = field(init=False)
-    size: Array = field(init=False)
     dW: Array = field(init=False)
     dB: Array | None = None
     new_W: Array | None = None
@@ -99,6 +86,11 @@ class LayerSheet:
 
 def _softplus(z: Array) -> Array:
     return np.logaddexp(0.0, z)
+
+
+def _sigmoid(z: Array) -> Array:
+    f = ACTIVATIONS["sigmoid"].on_arrays
+    return z if f is None else f(z)
 
 
 def _log(p: Array) -> Array:
@@ -128,7 +120,7 @@ LOSS_RULES: dict[str, LossRule] = {
     ),
     "binary_cross_entropy_with_logits": LossRule(
         lambda A, T: np.mean(T * _softplus(-A) + (1.0 - T) * _softplus(A)),
-        lambda A, T: ((1.0 - T) / (1.0 + np.exp(-A)) - T / (1.0 + np.exp(A))) / A.size,
+        lambda A, T: ((1.0 - T) * _sigmoid(A) - T * _sigmoid(-A)) / A.size,
         "(−Σ (t·ln σ(A) + (1 − t)·ln(1 − σ(A)))){}",
         "(σ(A) − t){}",
     ),
@@ -142,66 +134,59 @@ LOSS_RULES: dict[str, LossRule] = {
 """Every loss whose slope is one per output; cross-entropy has the softmax between."""
 
 
-def derive(model: MLP | Layer, X: Array, T: Array, loss: str, lr: float | None) -> tuple[list[LayerSheet], float]:
-    """The numbers of every layer, and the loss, for examples X and targets T, both as columns."""
-    layers = layers_of(model)
-    sheets: list[LayerSheet] = []
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        A, size = X, np.abs(X)
-        for layer in layers:
-            sheets.append(_forward(layer, A, size))
-            A, size = sheets[-1].A, sheets[-1].size_A
-        value = _output(sheets[-1], T, loss)
-        for sheet, after in zip(reversed(sheets[:-1]), reversed(sheets[1:]), strict=True):
-            _pass_back(sheet, after.W.T @ after.delta, np.abs(after.W.T) @ after.size)
-        for sheet in sheets:
-            sheet.dW = sheet.delta @ sheet.A_in.T
-            sheet.dB = None if sheet.B is None else sheet.delta.sum(axis=1)
-            if lr is not None:
-                _update(sheet, lr)
-    for place, sheet in enumerate(sheets, 1):
-        if not all(np.isfinite(matrix).all() for matrix in (sheet.Z, sheet.A, sheet.f_prime, sheet.delta, sheet.dW)):
-            raise ValueError(f"The numbers of layer {place} leave the floats: take smaller inputs, targets or weights.")
-    return sheets, float(value)
+# The formulas of the chapter, each by itself.
 
 
-def _numbers(values: Sequence[Value]) -> Array:
-    return np.array([value.data for value in values])
+def weighted_sum(W: Array, B: Array | None, A: Array) -> Array:
+    """Z = W·A + B."""
+    return W @ A if B is None else W @ A + B[:, None]
 
 
-def _forward(layer: Layer, A: Array, size_A: Array) -> LayerSheet:
-    W = np.array([[weight.data for weight in row] for row in layer.weights])
-    B = _numbers(layer.biases) if layer.biases else None
-    Z = W @ A if B is None else W @ A + B[:, None]
-    size_Z = np.abs(W) @ size_A if B is None else np.abs(W) @ size_A + np.abs(B)[:, None]
-    norm = None if layer.norm is None else _normalized(layer.norm, Z, size_Z)
-    inner, size = (Z, size_Z) if norm is None else (norm.N, norm.size_N)
-    f, slope = _on_arrays(layer.activation)
-    A_out = f(inner)
-    f_prime = slope(inner, A_out)
-    size_out = np.abs(A_out) + np.abs(f_prime) * size
-    nudged = inner + NUDGE * size
-    bend = 0.0 if layer.activation.is_own else np.nan_to_num(np.abs(slope(nudged, f(nudged)) - f_prime) / NUDGE)
-    return LayerSheet(
-        layer.activation, W, B, A, Z, A_out, f_prime, size_A, size_Z, size_out, np.abs(f_prime) + bend, norm
-    )
-
-
-def _normalized(norm: BatchNorm, Z: Array, size_Z: Array) -> Normalization:
+def normalize(norm: BatchNorm, Z: Array) -> Normalization:
+    """N = γ·(Z − μ)/√(σ² + ε) + β, with the statistics of the batch or the running ones."""
     from_batch = norm.training
     mean = Z.mean(axis=1) if from_batch else np.array(norm.running_mean)
     var = Z.var(axis=1) if from_batch else np.array(norm.running_var)
-    gamma, beta = _numbers(norm.gamma), _numbers(norm.beta)
-    spread = np.sqrt(var + norm.eps)[:, None]
-    X_hat = (Z - mean[:, None]) / spread
+    gamma, beta = numbers(norm.gamma), numbers(norm.beta)
+    spread = np.sqrt(var + norm.eps)
+    X_hat = (Z - mean[:, None]) / spread[:, None]
     N = gamma[:, None] * X_hat + beta[:, None]
-    size = (size_Z + size_Z.mean(axis=1)[:, None]) * (1.0 + X_hat**2) / spread
-    return Normalization(
-        mean, var, gamma, beta, X_hat, N, np.abs(gamma)[:, None] * size + np.abs(beta)[:, None], from_batch, norm.eps
-    )
+    return Normalization(mean, var, gamma, beta, spread, X_hat, N, from_batch, norm.eps)
 
 
-def _on_arrays(activation: Activation) -> tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]:
+def through_normalization(norm: Normalization, delta_N: Array) -> Array:
+    """δ = ∂L/∂Z from δ_N = ∂L/∂N, where μ and σ² depend on Z too. Ioffe and Szegedy 2015, section 3."""
+    delta = delta_N
+    if norm.from_batch:
+        delta = delta_N - delta_N.mean(axis=1)[:, None] - norm.X_hat * (delta_N * norm.X_hat).mean(axis=1)[:, None]
+    return delta * (norm.gamma / norm.spread)[:, None]
+
+
+def softmax_step(A: Array, T: Array) -> tuple[Softmax, Array, float]:
+    """The softmax of the logits A, δ = p − y and the cross-entropy, both the mean over the examples.
+
+    Raises ValueError where the probability of a right class is 0 in floats.
+    """
+    examples = T.shape[1]
+    shifted = A - A.max(axis=0)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=0))
+    p = np.exp(log_p)
+    if ((p == 0.0) & (T > 0.0)).any():
+        raise ValueError(
+            "The probability of a right class is 0 in floats, and ∂L/∂p = −y/p infinite: the logits are too far apart "
+            "for a derivation step by step. Take smaller weights or inputs."
+        )
+    dp = np.where(T > 0.0, -T / p, 0.0) / examples
+    through = p * (dp - (dp * p).sum(axis=0))  # Σ_k ∂L/∂p_k · p_k·(1[j = k] − p_j)
+    return Softmax(p, T, dp, through), (p - T) / examples, float(-(T * log_p).sum() / examples)
+
+
+def numbers(values: Sequence[Value]) -> Array:
+    """The data of Values."""
+    return np.array([value.data for value in values])
+
+
+def on_arrays(activation: Activation) -> tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]:
     """F and f′ on arrays; for a function of one's own f number by number, and f′ numerically, by the complex step."""
     if activation.on_arrays is not None and activation.derivative is not None:
         return activation.on_arrays, activation.derivative
@@ -221,46 +206,78 @@ def _on_arrays(activation: Activation) -> tuple[Callable[[Array], Array], Callab
     return np.vectorize(f, otypes=[float]), lambda z, a: np.vectorize(slope, otypes=[float])(z)
 
 
-def _output(sheet: LayerSheet, T: Array, loss: str) -> Any:
-    """δ of the last layer; returns the loss."""
-    if loss != "cross_entropy":
-        rule = LOSS_RULES[loss]
-        slope = rule.slope(sheet.A, T)
-        nudged = rule.slope(sheet.A + NUDGE * sheet.size_A, T)  # A − t loses digits where A is close to t
-        _pass_back(sheet, slope, np.abs(slope) + np.abs(nudged - slope) / NUDGE)
-        return rule.value(sheet.A, T)
-    examples = T.shape[1]
-    shifted = sheet.A - sheet.A.max(axis=0)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=0))
-    p = np.exp(log_p)
-    if ((p == 0.0) & (T > 0.0)).any():
-        raise ValueError(
-            "The probability of a right class is 0 in floats, and ∂L/∂p = −y/p infinite: the logits are too far apart "
-            "for a derivation step by step. Take smaller weights or inputs."
-        )
-    dp = np.where(T > 0.0, -T / p, 0.0) / examples
-    through = p * (dp - (dp * p).sum(axis=0))  # Σ_k ∂L/∂p_k · p_k·(1[j = k] − p_j)
-    sheet.softmax = Softmax(p, T, dp, through)
-    sheet.dA = sheet.delta = (p - T) / examples
-    sheet.size_dA = sheet.size = (p * (1.0 + sheet.size_A + (p * sheet.size_A).sum(axis=0)) + T) / examples
-    return -(T * log_p).sum() / examples
+# The step, from the inputs to the new weights.
 
 
-def _pass_back(sheet: LayerSheet, upstream: Array, size: Array) -> None:
-    """δ from ∂L/∂A. Through batch normalization as in Ioffe and Szegedy 2015, section 3."""
-    sheet.dA, sheet.size_dA = upstream, size
-    delta, size = upstream * sheet.f_prime, size * np.abs(sheet.f_prime) + np.abs(upstream) * sheet.size_f_prime
-    norm = sheet.norm
+def exactly(matrix: Array) -> Array:
+    """The matrix as it is."""
+    return matrix
+
+
+def derive(
+    model: MLP | Layer,
+    X: Array,
+    T: Array,
+    loss: str,
+    lr: float | None,
+    rounded: Callable[[Array], Array] = exactly,
+) -> tuple[list[LayerSheet], float]:
+    """The numbers of every layer, and the loss, for examples X and targets T, both as columns.
+
+    Every matrix is `rounded` before the next one is made of it. Raises ValueError where they leave the floats.
+    """
+    sheets: list[LayerSheet] = []
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        A = X
+        for layer in layers_of(model):
+            sheets.append(_forward(layer, A, rounded))
+            A = sheets[-1].A
+        value = _output(sheets[-1], T, loss, rounded)
+        for sheet, after in zip(reversed(sheets[:-1]), reversed(sheets[1:]), strict=True):
+            _pass_back(sheet, after.W.T @ after.delta, rounded)
+        for sheet in sheets:
+            sheet.dW = sheet.delta @ sheet.A_in.T
+            sheet.dB = None if sheet.B is None else sheet.delta.sum(axis=1)
+            if lr is not None:
+                _update(sheet, lr)
+    for place, sheet in enumerate(sheets, 1):
+        if not all(np.isfinite(matrix).all() for matrix in (sheet.Z, sheet.A, sheet.f_prime, sheet.delta, sheet.dW)):
+            raise ValueError(f"The numbers of layer {place} leave the floats: take smaller inputs, targets or weights.")
+    return sheets, value
+
+
+def _forward(layer: Layer, A: Array, rounded: Callable[[Array], Array]) -> LayerSheet:
+    W = np.array([[weight.data for weight in row] for row in layer.weights])
+    B = numbers(layer.biases) if layer.biases else None
+    Z = rounded(weighted_sum(W, B, A))
+    norm = None if layer.norm is None else normalize(layer.norm, Z)
     if norm is not None:
-        norm.delta_N, norm.size = delta, size
-        norm.dgamma, norm.dbeta = (delta * norm.X_hat).sum(axis=1), delta.sum(axis=1)
-        if norm.from_batch:
-            delta = delta - delta.mean(axis=1)[:, None] - norm.X_hat * (delta * norm.X_hat).mean(axis=1)[:, None]
-            sizes = size * (1.0 + np.abs(norm.X_hat)) * (1.0 + norm.size_N)
-            size = size + (1.0 + np.abs(norm.X_hat)) * sizes.mean(axis=1)[:, None] * (1.0 + norm.size_N)
-        scale = (norm.gamma / np.sqrt(norm.var + norm.eps))[:, None]
-        delta, size = delta * scale, size * np.abs(scale)
-    sheet.delta, sheet.size = delta, size
+        norm.X_hat, norm.N = rounded(norm.X_hat), rounded(norm.N)
+    inner = Z if norm is None else norm.N
+    f, slope = on_arrays(layer.activation)
+    A_out = rounded(f(inner))
+    return LayerSheet(layer.activation, W, B, A, Z, A_out, slope(inner, A_out), norm)
+
+
+def _output(sheet: LayerSheet, T: Array, loss: str, rounded: Callable[[Array], Array]) -> float:
+    """δ of the last layer; returns the loss."""
+    if loss == "cross_entropy":
+        sheet.softmax, sheet.delta, value = softmax_step(sheet.A, T)
+        sheet.dA = sheet.delta
+        return value
+    rule = LOSS_RULES[loss]
+    _pass_back(sheet, rule.slope(sheet.A, T), rounded)
+    return float(rule.value(sheet.A, T))
+
+
+def _pass_back(sheet: LayerSheet, upstream: Array, rounded: Callable[[Array], Array]) -> None:
+    """δ from ∂L/∂A."""
+    sheet.dA, norm = rounded(upstream), sheet.norm
+    sheet.delta = rounded(sheet.dA * sheet.f_prime)
+    if norm is not None:
+        norm.delta_N = sheet.delta
+        norm.dgamma, norm.dbeta = (norm.delta_N * norm.X_hat).sum(axis=1), norm.delta_N.sum(axis=1)
+        sheet.delta = rounded(through_normalization(norm, norm.delta_N))
 
 
 def _update(sheet: LayerSheet, lr: float) -> None:

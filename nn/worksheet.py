@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine import Value
 from engine.text import number
 from nn import sheets
 from nn.activations import Activation, Array
+from nn.agreement import refuse_disagreement
 from nn.data import as_array, as_examples, refuse_count, refuse_not_positive
 from nn.derivation import LOSS_RULES, LayerSheet, derive
-from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output, unpacked
+from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output
 from nn.losses import LOSSES, Loss, as_loss, as_targets
-from nn.module import undisturbed
 from nn.sheets import Cell, Sheet
 
 if TYPE_CHECKING:
     from engine.text import Notation
-
-RTOL, RTOL_OF_ONES_OWN = 1e-12, 1e-8
-"""How far derivation and engine may be apart, relative to the terms that a number is summed of; the latter where an
-activation of one's own is differentiated numerically."""
-
-
-class Disagreement(ArithmeticError):
-    """The derivation by the chapter's formulas and the engine's chain rule do not give the same number."""
 
 
 class Worksheet(Mapping[str, float]):
@@ -150,7 +141,7 @@ def worksheet(
     targets = as_targets(name, [target] if one else target, len(rows), outputs, "target")
     X, T = np.array(rows).T, _as_columns(targets, outputs, name)
     layers, value = derive(model, X, T, name, lr)
-    _compare_with_engine(model, rows, targets, name, lr, layers, value)
+    refuse_disagreement(model, rows, targets, T, name, lr, layers, value)
     return Worksheet(model, name, lr, layers, value, X, T, one=one, digits=digits, blank=blank)
 
 
@@ -158,69 +149,6 @@ def _as_columns(targets: list[Any], outputs: int, loss: str) -> Array:
     if loss == "cross_entropy" and isinstance(targets[0], int):
         return np.eye(outputs)[:, targets]
     return np.array(targets, dtype=float).reshape(len(targets), -1).T
-
-
-def _compare_with_engine(
-    model: MLP | Layer,
-    rows: list[Any],
-    targets: list[Any],
-    loss: str,
-    lr: float | None,
-    layers: list[LayerSheet],
-    value: float,
-) -> None:
-    """Raise Disagreement unless every number is that of the engine."""
-    rtol = RTOL_OF_ONES_OWN if any(sheet.activation.is_own for sheet in layers) else RTOL
-    with undisturbed(model):
-        model.zero_grad()
-        activities = model.activities(rows)
-        engines = LOSSES[loss]([unpacked(row) for row in activities[-1].A], targets)
-        engines.backward()
-
-        def compare(what: str, derived: Array, number_of: Callable[[Value], float], values: Any, size: Any) -> None:
-            expected = np.array([[number_of(one) for one in row] for row in values]).reshape(derived.shape)
-            bad = ~(np.abs(derived - expected) <= rtol * (np.abs(size) + np.abs(expected)))
-            if bad.any():
-                place = tuple(np.argwhere(bad)[0])
-                raise Disagreement(
-                    f"{what}: the chapter's formulas give {derived[place]:.17g} and the engine {expected[place]:.17g}. "
-                    "One of them is wrong (check the activation's derivative with gradcheck), or a unit lies so close "
-                    "to a kink that rounding decides on its side."
-                )
-
-        last = layers[-1]
-        compare("L", np.array([[value]]), _data, [[engines]], abs(value) + np.sum(np.abs(last.size * last.size_A)))
-        for place, (sheet, layer, activity) in enumerate(zip(layers, layers_of(model), activities, strict=True), 1):
-            at, norm = f"of layer {place}", sheet.norm
-            compare(f"Z {at}", sheet.Z.T, _data, activity.Z, sheet.size_Z.T)
-            if norm is not None and activity.N is not None and layer.norm is not None:
-                compare(f"N {at}", norm.N.T, _data, activity.N, norm.size_N.T)
-                compare(f"δ_N {at}", norm.delta_N.T, _grad, activity.N, norm.size.T)
-                size = (norm.size * norm.size_N).sum(axis=1)
-                compare(f"∂L/∂γ {at}", norm.dgamma, _grad, [layer.norm.gamma], size)
-                compare(f"∂L/∂β {at}", norm.dbeta, _grad, [layer.norm.beta], norm.size.sum(axis=1))
-            compare(f"A {at}", sheet.A.T, _data, activity.A, sheet.size_A.T)
-            compare(f"∂L/∂A {at}", sheet.dA.T, _grad, activity.A, sheet.size_dA.T)
-            compare(f"δ {at}", sheet.delta.T, _grad, activity.Z, sheet.size.T)
-            if sheet.softmax is not None:
-                compare(f"Σ ∂L/∂p·∂p/∂Z {at}", sheet.softmax.through.T, _grad, activity.Z, sheet.size.T)
-            size = sheet.size @ sheet.size_A_in.T
-            compare(f"∂L/∂W {at}", sheet.dW, _grad, layer.weights, size)
-            if sheet.dB is not None:
-                compare(f"∂L/∂B {at}", sheet.dB, _grad, [layer.biases], sheet.size.sum(axis=1))
-            if lr is not None and sheet.new_W is not None:
-                compare(f"new W {at}", sheet.new_W, lambda w: w.data - lr * w.grad, layer.weights, lr * size)
-                if sheet.new_B is not None:
-                    new_size = lr * sheet.size.sum(axis=1)
-                    compare(f"new B {at}", sheet.new_B, lambda b: b.data - lr * b.grad, [layer.biases], new_size)
-
-
-def _data(value: Value) -> float:
-    return value.data
-
-
-def _grad(value: Value) -> float:
-    return value.grad
 
 
 def _sheets(

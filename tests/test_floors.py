@@ -47,6 +47,7 @@ FLOORS = {
     "nn.metrics": 9.3,
     "nn.sheets": 9,
     "nn.derivation": 9.4,
+    "nn.agreement": 9.45,
     "nn.worksheet": 9.5,
     "nn.health": 9.5,
     "nn.saving": 9.5,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from nn import MLP, Layer, losses, worksheet
 from nn.activations import ACTIVATIONS
+from nn.agreement import RTOL, Disagreement
 from nn.derivation import derive
 from nn.losses import LOSSES, OF_LOGITS
-from nn.worksheet import RTOL, Disagreement
 from tests.strategies import case
 
 MAZUR = [0.15, 0.20, 0.35, 0.25, 0.30, 0.35, 0.40, 0.45, 0.60, 0.50, 0.55, 0.60]
@@ -376,7 +376,7 @@ def test_every_formula_of_latex_can_be_typeset():
         for neuron in model.layers[0].neurons:
             neuron.bias.data = CENTRES.get(name, 0.4)
         text = worksheet(model, [0.5, 0.7], 1.0, "mse", lr=0.1).to_latex()
-        formulas |= {*re.findall(r"\\\[ (.*?) \\\]", text), *re.findall(r"\$([^$\d][^$]*)\$", text)}
+        formulas |= set(re.findall(r"\\\[ (.*?) \\\]", text))
     assert len(formulas) > 60
     parser = MathTextParser("path")
     for formula in formulas:
