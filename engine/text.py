@@ -49,7 +49,10 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str) -> str:
-    """Rows under titles, for the terminal; `justify` has an `l` or an `r` for each column. Long text is folded."""
+    """Rows under titles, for the terminal; `justify` has an `l` or an `r` for each column.
+
+    Long text is folded; numbers, on the right, are never cut.
+    """
     import io
 
     from rich import box
@@ -57,6 +60,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str)
     from rich.table import Table
     from rich.text import Text
 
+    rows = [list(row) for row in rows]
+    wide = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    needed = sum(min(size, 44) if side == "l" else size for size, side in zip(wide, justify, strict=True))
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, side in zip(titles, justify, strict=True):
         if side == "l":
@@ -65,8 +71,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str)
             made.add_column(Text(title), justify="right", no_wrap=True)
     for row in rows:
         made.add_row(*map(Text, row))
-    output = io.StringIO()
-    Console(file=output, width=_TABLE_WIDTH, color_system=None, legacy_windows=False).print(made)
+    output, width = io.StringIO(), max(_TABLE_WIDTH, needed + 3 * len(wide))
+    Console(file=output, width=width, color_system=None, legacy_windows=False).print(made)
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines() if line.strip())
 
 

@@ -20,6 +20,8 @@ def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
         raise TypeError(f"{name} has masked numbers: leave such examples out, or fill in a number.")
     try:
         array = np.asarray(data)
+        if array.dtype == object and any(isinstance(one, Value) for one in array.flat):
+            raise TypeError("it has Values, and numbers are needed: x.item() is that of x")
         if array.size and array.dtype.kind not in "fiubO":
             raise TypeError(f"{shorten(repr(array.flat[0].item()))} is no real number")
         array = array.astype(float)

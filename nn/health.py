@@ -15,7 +15,7 @@ from engine.text import number, table
 from nn.activations import Activation, Array
 from nn.data import as_examples
 from nn.layers import MLP, Activity, Layer, layers_of, outputs_of, refuse_output, unpacked
-from nn.losses import Loss, as_loss, as_targets
+from nn.losses import Loss, as_loss, as_targets, refuse_no_graph
 from nn.module import undisturbed
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ def plot_healths(healths: Sequence[Health]) -> Figure:
 
     if not healths:
         raise ValueError("There is no health to plot: collect gradient_health(…) after each epoch.")
+    if len({len(health.layers) for health in healths}) > 1:
+        raise ValueError(
+            "The healths are of nets of different depth, or one is of a net whose numbers left the floats."
+        )
     return over_epochs([[one.delta for one in health.layers] for health in healths])
 
 
@@ -101,6 +105,7 @@ def gradient_health(model: MLP | Layer, X: Any, y: Any, loss: str | Loss) -> Hea
         try:
             activities = model.activities(rows)
             value = function([unpacked(row) for row in activities[-1].A], targets)
+            refuse_no_graph(value)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # infinite gradients are what is told here
                 value.backward()

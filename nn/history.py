@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class History(Mapping[str, list[float]]):
     """What training did: a list over epochs for `"loss"`, each metric, and `"val_loss"` and so on with validation.
 
-    `"loss"` and the metrics of an epoch are means over its batches, each taken before the update that followed it.
+    `"loss"` and the metrics of an epoch are means over its examples, each batch taken before the update that followed
+    it; a loss that is a sum is divided by their number, so that sets of any size compare.
     `seconds` is how long it took; `stopped` says why it ended.
     """
 

@@ -220,6 +220,8 @@ class MLP(Module):
     ) -> None:
         if not isinstance(sizes, Iterable) or not (sizes := list(sizes)):
             raise TypeError(f"sizes lists the units of each layer, such as [16, 16, 1]; {sizes!r:.60} does not.")
+        refuse_count(n_inputs=n_inputs)
+        as_activation(activation)  # also where there is no hidden layer
         generator = as_generator(seed)
         self.n_inputs = int(n_inputs)
         self.layers: list[Layer] = []
@@ -297,7 +299,7 @@ def layers_of(model: MLP | Layer) -> list[Layer]:
 def outputs_of(model: Module) -> int | None:
     """How many outputs a net or a layer has; None where that is not known."""
     last = last_layer(model)
-    return None if last is None else len(last.neurons)
+    return 1 if isinstance(model, Neuron) else None if last is None else len(last.neurons)
 
 
 def refuse_output(model: Module, loss: str) -> None:
@@ -335,7 +337,7 @@ def _as_norm(given: str | Callable[[int], BatchNorm]) -> Callable[[int], BatchNo
         if given != "batch":
             raise ValueError(f"There is no normalization {shorten(given)!r}. {nearest(given, ['batch'])}")
         return BatchNorm
-    if not callable(given):
+    if not callable(given) or isinstance(given, BatchNorm):
         raise TypeError(f'norm is None, "batch" or a function of the number of units, not {given!r:.60}.')
 
     def made(units: int) -> BatchNorm:

@@ -7,6 +7,7 @@ squared error, for each example); `reduction` takes their `"mean"` or their `"su
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +52,8 @@ def mae(outputs: Any, targets: Any, reduction: Reduction = "mean") -> Value:
 def binary_cross_entropy(outputs: Any, targets: Any, reduction: Reduction = "mean") -> Value:
     """−t·log p − (1 − t)·log(1 − p) over all outputs, which are probabilities, as those of a sigmoid.
 
-    Logarithms end at −100, as in PyTorch; there the derivative is 0, where PyTorch's is 1e12 at most. Raises
-    ValueError for outputs or targets outside 0 … 1.
+    Logarithms end at −100, as in PyTorch. The derivative is the formula's, and 0 there; PyTorch divides by p·(1 − p)
+    or 1e-12, whichever is larger. Raises ValueError for outputs or targets outside 0 … 1.
     """
     terms = []
     for p, t in _pairs(outputs, targets):
@@ -182,6 +183,25 @@ def as_loss(given: str | Loss) -> tuple[str, Loss]:
     return next((name for name, function in LOSSES.items() if function is inner), ""), given
 
 
+def is_sum(loss: Loss) -> bool:
+    """Whether a loss of the table, as given, is the sum over its outputs and not the mean."""
+    inner, keywords = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
+    if inner not in LOSSES.values():
+        return False
+    return bool(keywords.get("reduction", inspect.signature(inner).parameters["reduction"].default) == "sum")
+
+
+def refuse_no_graph(loss: Any) -> None:
+    """Raise TypeError for a loss that is no Value, and ValueError for one that does not come from the net."""
+    if not isinstance(loss, Value):
+        raise TypeError(f"The loss must return a Value, and it returned {type(loss).__name__} {loss!r:.60}.")
+    if not loss.op:
+        raise ValueError(
+            f"The loss is the leaf {loss!r}: it no longer knows the net, and nothing could be learned from it. Compute "
+            "it from the outputs themselves, not from their `.data`."
+        )
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """The name of a function, also under `functools.partial`."""
     inner = function.func if isinstance(function, partial) else function
@@ -298,9 +318,13 @@ def _is_list(x: Any) -> bool:
 def _as_number(target: Any) -> float:
     if isinstance(target, str) or not hasattr(target, "__float__"):
         raise TypeError(f"A target is a number or a Value, not {type(target).__name__} {target!r:.60}.")
-    if math.isnan(target):
+    try:
+        number = float(target)
+    except OverflowError:
+        raise ValueError(f"A target is too large for a float: {shorten(str(target))}.") from None
+    if math.isnan(number):
         raise ValueError("A target is nan. Leave that example out, or fill in a number.")
-    return float(target)
+    return number
 
 
 def _refuse_lengths(outputs: Any, targets: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import Value
 from engine.text import nearest, shorten
-from nn.losses import LOSSES, OF_LOGITS, as_targets, name_of
+from nn.losses import LOSSES, OF_LOGITS, as_targets, is_sum, name_of
 
 Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
 """A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
@@ -26,10 +26,17 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
     right = [
         int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
         if np.size(output) > 1
-        else bool(np.ravel(output)[0] > threshold) == bool(np.ravel(target)[0] > 0.5)
+        else bool(np.ravel(output)[0] > threshold) == _is_yes(target)
         for output, target in zip(outputs, targets, strict=True)
     ]
     return sum(right) / len(right)
+
+
+def _is_yes(target: Any) -> bool:
+    number = float(np.ravel(target)[0])
+    if number not in (-1.0, 0.0, 1.0):
+        raise ValueError(f"Accuracy of one output needs targets 0 and 1, or −1 and 1, and one is {number:g}.")
+    return number == 1.0
 
 
 def as_metrics(
@@ -44,20 +51,25 @@ def as_metrics(
         raise TypeError(f"metrics is a list of names and functions, not {given!r:.60}.")
     for metric in [given] if isinstance(given, str) or callable(given) else given:
         if callable(metric):
-            name, metric = name_of(metric), partial(_number_of, metric)
+            name, metric = name_of(metric), partial(_per_example, metric)
         elif metric == "accuracy":
-            _refuse_no_classes(targets)
+            _refuse_no_classes(targets, outputs)
             of_scores = loss in ("hinge", *OF_LOGITS) or min(map(np.min, targets)) < 0.0
             name, metric = metric, partial(accuracy, threshold=0.0 if of_scores else 0.5)
         elif metric in LOSSES:
             as_targets(metric, targets, len(targets), outputs)  # refuses what it can't take
-            name, metric = metric, partial(_number_of, LOSSES[metric])
+            name, metric = metric, partial(_per_example, LOSSES[metric])
         else:
             raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
         if name in found:
             raise ValueError(f"Two metrics are called {name!r}: give one of them a name of its own, with def.")
         found[name] = metric
     return found
+
+
+def _per_example(metric: Callable[..., Any], outputs: list[Any], targets: list[Any]) -> float:
+    """What a metric says; of a loss that is a sum, its share for one example."""
+    return _number_of(metric, outputs, targets) / (len(outputs) if is_sum(metric) else 1)
 
 
 def _number_of(metric: Callable[..., Any], outputs: list[Any], targets: list[Any]) -> float:
@@ -69,13 +81,14 @@ def _number_of(metric: Callable[..., Any], outputs: list[Any], targets: list[Any
     return float(found)
 
 
-def _refuse_no_classes(targets: Sequence[Any]) -> None:
+def _refuse_no_classes(targets: Sequence[Any], outputs: int | None) -> None:
     """Raise ValueError for targets of which accuracy can't say whether they were met."""
     for row, target in enumerate(targets):
         if np.size(target) > 1:
             fits = sum(np.equal(target, np.max(target))) == 1
         else:
-            fits = float(np.ravel(target)[0]).is_integer()
+            number = float(np.ravel(target)[0])
+            fits = number.is_integer() and (outputs != 1 or abs(number) <= 1.0)
         if not fits:
             raise ValueError(
                 f"accuracy needs targets that name one class, and that of row {row} (counted from 0) is "

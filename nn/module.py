@@ -77,9 +77,12 @@ class Module:
 
     def state_dict(self) -> dict[str, float]:
         """Every parameter and buffer as a number, by its place."""
-        return {name: value.data for name, value in self.named_parameters()} | {
-            f"{name}.{i}": number for name, numbers in self.named_buffers() for i, number in enumerate(numbers)
-        }
+        found = [(name, value.data) for name, value in self.named_parameters()]
+        found += [(f"{name}.{i}", n) for name, numbers in self.named_buffers() for i, n in enumerate(numbers)]
+        state = dict(found)
+        if len(state) < len(found):
+            raise ValueError("Two parameters have the same place: give the parts of the module names without dots.")
+        return state
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Take every parameter and buffer from a `state_dict`. Raises, with nothing changed, unless all of it fits.
@@ -165,6 +168,8 @@ def _members(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from vars(thing).items()
     elif isinstance(thing, Mapping):
         yield from ((str(name), part) for name, part in thing.items())
+    elif isinstance(thing, set | frozenset) and any(isinstance(part, Value | Module) for part in thing):
+        raise TypeError("A set has no order, and its parameters no place: keep them in a list.")
     elif isinstance(thing, np.ndarray) and thing.dtype == object:
         yield from ((".".join(map(str, place)), part) for place, part in np.ndenumerate(thing))
     elif isinstance(thing, Sequence) and not isinstance(thing, str | bytes):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
+
 from engine import Value
 from nn.data import rate_at, refuse_not_positive
 
@@ -239,5 +241,5 @@ class Adam(Optimizer):
 
 def _refuse_share(*, below: float = 1.0, **shares: Any) -> None:
     for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share < below:
+        if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0.0 <= share < below:
             raise ValueError(f"{name} must be from 0 to below {below}, and it is {share!r:.60}.")

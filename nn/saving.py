@@ -35,6 +35,8 @@ def save(model: MLP, path: str | os.PathLike[str]) -> Path:
     text = json.dumps({"format": FORMAT, "version": VERSION, "net": _settings(model), "state": _state(model)}, indent=1)
     _refuse_another(model, text)
     target = Path(os.path.realpath(path))  # a link keeps pointing at its file
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder: give the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent}: make it first.")
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -127,8 +127,7 @@ def _latex_text(text: str) -> str:
 
 
 def _latex_title(column: str) -> str:
-    plain = column.isascii() and column.islower()
-    return column if plain or not column else f"${_latex_formula(column)}$"
+    return column if column in ("", "name", "value", "gradient", "new") else f"${_latex_formula(column)}$"
 
 
 def _latex_name(name: str) -> str:

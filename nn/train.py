@@ -21,7 +21,7 @@ from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
 from nn.history import History
 from nn.init import as_generator
 from nn.layers import ForwardError, layer_of, outputs_of, refuse_output
-from nn.losses import Loss, as_loss, as_targets
+from nn.losses import Loss, as_loss, as_targets, is_sum, refuse_no_graph
 from nn.metrics import Metric, as_metrics
 from nn.module import Module, modes_kept, numbers_of
 from nn.norm import BatchNorm
@@ -163,6 +163,7 @@ class _Training:
         sums, examples = dict.fromkeys(["loss", *self.metrics], 0.0), 0
         for batch, (rows, targets) in enumerate(batches, 1):
             loss, outputs = self.step(epoch, batch, rows, targets)
+            loss /= len(rows) if is_sum(self.loss) else 1
             found = {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
             sums = {name: sums[name] + len(rows) * value for name, value in found.items()}
             examples += len(rows)
@@ -188,7 +189,7 @@ class _Training:
         try:
             outputs = self.model.batch(rows)
             loss = self.loss(outputs, targets)
-            _refuse_no_graph(loss)
+            refuse_no_graph(loss)
             if not math.isfinite(loss.data):
                 raise FloatingPointError(f"the loss is {loss.data}")
             for parameter in self.parameters:  # what earlier batches left would be added to
@@ -223,7 +224,8 @@ class _Training:
         began = ""
         if node is not None and not math.isfinite(node.data):
             operands = ", ".join(f"{shorten(p.label)} = {p.data:.6g}".removeprefix(" = ") for p in node.parents[:4])
-            began = f", and it began at {shorten(node.label) or 'a node'} = {node.op} of {operands}"
+            name = shorten(node.label) or ("a constant" if node.is_constant else "a node without a name")
+            began = f", and it began at {name} = " + (f"{node.op} of {operands}" if node.op else f"{node.data}")
         self.history.stopped = f"stopped at {place}"
         return NotFinite(
             f"Training stopped at {place}: {what.rstrip('.')}{began}. The parameters are those of the last good step, "
@@ -243,9 +245,8 @@ class _Training:
         """The loss and the metrics on examples that are not learned from."""
         outputs = self.model.predict(rows).tolist()
         values = [[Value(o) for o in output] if isinstance(output, list) else Value(output) for output in outputs]
-        return {"loss": self.loss(values, targets).data} | {
-            name: metric(outputs, targets) for name, metric in self.metrics.items()
-        }
+        loss = self.loss(values, targets).data / (len(rows) if is_sum(self.loss) else 1)
+        return {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
 
     def ends(self, epoch: int, patience: int | None) -> bool:
         """Whether so many epochs were no better."""
@@ -335,16 +336,6 @@ def _set_aside(data: _Data, share: float, generator: Generator) -> tuple[_Data, 
 def _taken(data: _Data, order: Sequence[int]) -> _Data:
     rows, targets = data
     return [rows[i] for i in order], [targets[i] for i in order]
-
-
-def _refuse_no_graph(loss: Any) -> None:
-    if not isinstance(loss, Value):
-        raise TypeError(f"The loss must return a Value, and it returned {type(loss).__name__} {loss!r:.60}.")
-    if not loss.op:
-        raise ValueError(
-            f"The loss is the leaf {loss!r}: it no longer knows the net, and nothing could be learned from it. Compute "
-            "it from the outputs themselves, not from their `.data`."
-        )
 
 
 def _cuts(count: int, size: int | None, model: Module) -> list[tuple[int, int]]:

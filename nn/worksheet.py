@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.text import number
+from engine import Value
+from engine.text import nearest, number
 from nn import sheets
 from nn.activations import Activation, Array
 from nn.agreement import refuse_disagreement
 from nn.data import as_array, as_examples, refuse_count, refuse_not_positive
-from nn.derivation import LOSS_RULES, LayerSheet, derive
+from nn.derivation import LOSS_RULES, LayerSheet, Normalization, derive
 from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output
 from nn.losses import LOSSES, Loss, as_loss, as_targets
 from nn.sheets import Cell, Sheet
@@ -44,6 +45,8 @@ class Worksheet(Mapping[str, float]):
         self._numbers = {cell.name: cell.value for cell in every if cell.value is not None}
 
     def __getitem__(self, name: str) -> float:
+        if name not in self._numbers:
+            raise KeyError(f"the worksheet has no {name!r}. {nearest(str(name), self._numbers)}")
         return self._numbers[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -80,7 +83,7 @@ class Worksheet(Mapping[str, float]):
         layer = self._model.layers[-1]
         j, i, last = len(layer.neurons), layer.n_inputs, len(self._model.layers)
         name = f"w{last}_{j}_{i} is layer {last}'s weight to unit {j} from unit {i}"
-        return [f"{name}: W_{i}{j}, where W_ij leads from i to j."]
+        return [f"{name}: W_{i}{',' * (max(i, j) > 9)}{j}, where W_ij leads from i to j."]
 
     @property
     def _heading(self) -> tuple[str, ...]:
@@ -112,8 +115,8 @@ def worksheet(
     """One step of backpropagation for an example or a batch, by the matrix formulas of the chapter.
 
     Per layer Z, A, f′(Z), δ, ∂L/∂W and ∂L/∂B, and with `lr` the new W and B, computed on NumPy and then compared with
-    the engine's. The chapter's W_ij leads from unit i to unit j and is
-    W[j, i] here, `w2_j_i` in layer 2. Neither the parameters nor their gradients are changed.
+    the engine's. The chapter's W_ij leads from unit i to unit j and is W[j, i] here, `w2_j_i` in layer 2. Neither the
+    parameters nor their gradients are changed.
 
     Raises TypeError and ValueError for what does not fit together, Disagreement where a number is not the engine's.
     """
@@ -126,12 +129,7 @@ def worksheet(
     if not name or function is not LOSSES[name]:
         raise ValueError(f"The worksheet has the formulas of {', '.join(LOSSES)} as they stand, and of no other loss.")
     refuse_count(digits=digits)
-    if len(model.parameters()) < sum(
-        neuron.n_inputs + (neuron.bias is not None) for layer in layers_of(model) for neuron in layer.neurons
-    ):
-        raise ValueError(
-            "Some of the weights are one and the same Value: the worksheet's ∂L/∂W is that of each by itself."
-        )
+    _refuse_changed(model)
     refuse_output(model, name)
     if lr is not None:
         refuse_not_positive(lr=lr)
@@ -143,6 +141,20 @@ def worksheet(
     layers, value = derive(model, X, T, name, lr)
     refuse_disagreement(model, rows, targets, T, name, lr, layers, value)
     return Worksheet(model, name, lr, layers, value, X, T, one=one, digits=digits, blank=blank)
+
+
+def _refuse_changed(model: MLP | Layer) -> None:
+    """Raise ValueError for a net whose layers were changed since, so that one formula no longer holds for all units."""
+    parameters: list[Value] = []
+    for layer in layers_of(model):
+        alike = all(neuron.activation is layer.activation for neuron in layer.neurons)
+        if not alike or len(layer.biases) not in (0, len(layer.neurons)) or len({*map(len, layer.weights)}) > 1:
+            raise ValueError(
+                "The neurons of a layer differ in activation, weights or bias; its formulas are for all alike."
+            )
+        parameters += [parameter for row in [*layer.weights, layer.biases] for parameter in row]
+    if len(set(parameters)) < len(parameters):
+        raise ValueError("Some parameters are one and the same Value; the chapter's ∂L/∂W is that of each by itself.")
 
 
 def _as_columns(targets: list[Any], outputs: int, loss: str) -> Array:
@@ -167,7 +179,7 @@ def _sheets(
         last = place == len(layers)
         yield _units(title, layer, sheet, ends, loss if last else "", over)
         if sheet.norm is not None:
-            yield _unit_parameters(f"{title}, normalization", layer, sheet)
+            yield _statistics(f"{title}, normalization", layer, sheet.norm)
         yield _parameters(f"{title}, parameters", layer, sheet, lr)
     formula = "(−Σ y·ln p){}" if loss == "cross_entropy" else LOSS_RULES[loss].formula
     yield Sheet("Loss", (f"L = {_over(formula, over)}",), ("name", "value"), (("L", (Cell("L", value),)),))
@@ -234,9 +246,8 @@ def _applied(activation: Activation, inner: str) -> str:
     return {"linear": inner, "sigmoid": f"σ({inner})"}.get(activation.name, f"{activation.name}({inner})")
 
 
-def _unit_parameters(title: str, layer: str, sheet: LayerSheet) -> Sheet:
-    norm = sheet.norm
-    assert norm is not None
+def _statistics(title: str, layer: str, norm: Normalization) -> Sheet:
+    """μ and σ² of every unit."""
     rows = tuple(
         (
             f"unit {unit + 1}",

@@ -1055,3 +1055,34 @@ def test_batch_norm_prints_its_size():
 def test_a_probability_is_what_a_sigmoid_gives_and_a_relu_does_not():
     with pytest.raises(ValueError, match="a relu output gives other numbers"):
         fit(MLP(2, [1], output="relu", seed=0), [[1.0, 2.0]], [1.0], loss="binary_cross_entropy")
+
+
+def test_places_that_collide_are_refused():
+    class Dotted(Module):
+        def __init__(self):
+            self.w = {"a.b": Value(1.0), "a": {"b": Value(2.0)}}
+
+    with pytest.raises(ValueError, match="Two parameters have the same place"):
+        Dotted().state_dict()
+
+
+def test_a_set_of_values_is_refused():
+    class Unordered(Module):
+        def __init__(self):
+            self.w = {Value(1.0)}
+
+    with pytest.raises(TypeError, match="A set has no order"):
+        Unordered().parameters()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MLP(2, [1], "rleu"), "Did you mean `relu`"),
+        (lambda: MLP([2], [1]), "n_inputs must be a whole number"),
+        (lambda: MLP(2, [3, 1], norm=BatchNorm(3)), 'norm is None, "batch"'),
+    ],
+)
+def test_a_hidden_activation_is_looked_at_without_a_hidden_layer_too(make, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()

@@ -271,7 +271,7 @@ def test_a_loss_by_its_name_is_the_function_of_that_name():
     rows = [[1.0, 2.0], [3.0, 4.0]]
     outputs = MLP(2, [2], output="linear", seed=0).batch(rows)
     by_name = fit(MLP(2, [2], output="linear", seed=0), rows, rows, loss="half_squared_error", epochs=1)["loss"][0]
-    assert by_name == pytest.approx(half_squared_error(outputs, rows).data)
+    assert by_name == pytest.approx(half_squared_error(outputs, rows).data / 2)  # for one example
 
 
 CLASSES = [0, 1, 2, 0, 1]
@@ -409,8 +409,8 @@ def test_metrics_are_names_or_functions_of_numbers():
 
     model = net()
     outputs = model.predict(X)
-    history = fit(model, X, Y, metrics=["mae", largest, accuracy], epochs=1, shuffle=False, batch_size=None)
-    assert list(history) == ["loss", "mae", "largest", "accuracy"]
+    history = fit(model, X, Y, metrics=["mae", largest], epochs=1, shuffle=False, batch_size=None)
+    assert list(history) == ["loss", "mae", "largest"]
     assert asked == [(outputs.tolist(), Y)]
     assert history["mae"] == pytest.approx([np.abs(outputs - Y).mean()])
     assert history["largest"] == [np.abs(outputs - Y).max()]
@@ -790,7 +790,7 @@ OPTIMIZER = Adam(net().parameters())
         ({"lr": "fast"}, TypeError, "lr must be a number, not str 'fast'"),
         ({"lr": lambda step: -1.0}, ValueError, r"lr at step 0 \(counted from 0\) must be above 0 and finite, and it"),
         ({"lr": lambda step: 0.9 - 0.1 * step}, ValueError, "lr at step 9 .* must be above 0 and finite"),
-        ({"metrics": [accuracy, "accuracy"]}, ValueError, "Two metrics are called 'accuracy': give one of them a name"),
+        ({"metrics": [mse, "mse"]}, ValueError, "Two metrics are called 'mse': give one of them a name"),
         ({"metrics": [lambda o, t: 1.0, lambda o, t: 2.0]}, ValueError, "Two metrics are called '<lambda>'"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, and it is 0"),
         ({"epochs": 2.0}, TypeError, r"epochs must be a whole number, not float 2\.0"),
@@ -1186,3 +1186,32 @@ def test_what_is_no_module_is_not_trained(model):
 def test_data_that_are_no_numbers_are_refused(data, error, words):
     with pytest.raises(error, match=words):
         fit(net(), data, Y)
+
+
+def test_a_loss_that_is_a_sum_is_told_for_one_example():
+    """So that training and validation of any size compare."""
+    rows = [[1.0], [2.0], [3.0], [4.0]]
+    model = Scale(1.0)
+    history = fit(
+        model, rows, [0.0] * 4, loss="half_squared_error", lr=1e-12, epochs=1, batch_size=3, shuffle=False,
+        validation=(rows[:1], [0.0]), metrics=["half_squared_error", partial(mse, reduction="sum")],
+    )  # fmt: skip
+    assert history["loss"] == pytest.approx([(1 + 4 + 9 + 16) / 8])
+    assert history["half_squared_error"] == pytest.approx(history["loss"])
+    assert history["mse"] == pytest.approx([(1 + 4 + 9 + 16) / 4])
+    assert history["val_loss"] == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("targets", [[4, 3], [0, 2]])
+def test_accuracy_of_one_output_knows_two_classes(targets):
+    with pytest.raises(ValueError, match="needs targets 0 and 1, or −1 and 1"):
+        accuracy([0.9, 0.9], targets)
+
+
+def test_values_are_no_data_to_fit():
+    with pytest.raises(TypeError, match=r"it has Values, and numbers are needed: x\.item\(\)"):
+        fit(net(), [[Value(1.0), Value(2.0)]] * 5, Y)
+
+
+def test_a_neuron_takes_a_column_of_targets():
+    assert fit(Neuron(2, "sigmoid", seed=0), X, np.array([[0], [1], [1], [0], [1]]), epochs=1).epochs == 1

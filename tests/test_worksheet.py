@@ -381,3 +381,79 @@ def test_every_formula_of_latex_can_be_typeset():
     parser = MathTextParser("path")
     for formula in formulas:
         parser.parse(f"${formula}$")
+
+
+PLACES = ["Z", "A", "dA", "delta", "dW", "new_W"]
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("depth", [1, 3, 6])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_planted_slip_is_found_at_any_depth(place, depth, norm):
+    """In the first layer, which is the farthest from the loss: a factor of 2, −1, 0 and 1 + 1e−8."""
+    generator = np.random.default_rng(0)
+    model = MLP(3, [5] * depth + [2], "tanh", norm=norm, seed=0)
+    X, y = generator.normal(size=(8, 3)), generator.integers(0, 2, 8)
+    for factor in (2.0, -1.0, 0.0, 1.0 + 1e-8):
+
+        def spoiled(*arguments, factor=factor):
+            layers, value = derive(*arguments)
+            setattr(layers[0], place, getattr(layers[0], place) * factor)
+            return layers, value
+
+        with patch("nn.worksheet.derive", spoiled), pytest.raises(Disagreement, match="of layer 1"):
+            worksheet(model, X, y, "cross_entropy", lr=0.1)
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_statistics_taken_for_constants_are_a_disagreement(depth):
+    """The classic slip in batch normalization: δ = γ/√(σ² + ε)·δ_N in training too."""
+    generator = np.random.default_rng(0)
+    model = MLP(3, [4] * depth + [1], "relu", norm="batch", seed=0)
+
+    def slip(norm, delta_N):
+        return delta_N * (norm.gamma / norm.spread)[:, None]
+
+    with patch("nn.derivation.through_normalization", slip), pytest.raises(Disagreement):
+        worksheet(model, generator.normal(size=(8, 3)), generator.normal(size=8), "mse")
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "exp"])
+@pytest.mark.parametrize("depth", [20, 40])
+def test_deep_nets_agree_where_rounding_grows(activation, depth):
+    generator = np.random.default_rng(0)
+    model = MLP(2, [4] * depth + [1], activation, norm="batch", seed=1)
+    worksheet(model, generator.normal(size=(8, 2)), generator.normal(size=8), "mse")
+
+
+def test_numbers_beneath_the_digits_of_floats_agree():
+    far = net([735.0, 0.0], 1, [1])
+    worksheet(far, [1.0], 1, "binary_cross_entropy_with_logits")
+    tail = net([-38.3, 0.0, 1.0, 0.0], 1, [1, 1], "gelu")
+    worksheet(tail, [1.0], 1.0, "mse")
+
+
+def test_no_digit_is_cut_from_a_wide_table():
+    sheet = worksheet(
+        MLP(2, [2, 2], "tanh", norm="batch", seed=0), [[1.0, 2.0], [0.5, 0.1]], [1, 0], "cross_entropy", digits=15
+    )
+    text = sheet.to_text()
+    assert "…" not in text
+    assert f"{sheet['delta2_1_ex1']:.15g}".replace("-", "−") in text
+    assert "unit 1, example 1" in text
+
+
+def test_two_digits_in_an_index_are_kept_apart():
+    assert "W_12,10" in worksheet(MLP(12, [10], seed=0), [1.0] * 12, [0.0] * 10).to_text()
+
+
+def test_a_name_that_is_not_there_points_to_those_that_are():
+    with pytest.raises(KeyError, match=r"no 'z2_9'\. Did you mean"):
+        worksheet(mazur(), [0.05, 0.10], [0.01, 0.99])["z2_9"]
+
+
+def test_a_net_that_was_changed_is_refused():
+    model = mazur()
+    model.layers[0].neurons[0].activation = ACTIVATIONS["tanh"]
+    with pytest.raises(ValueError, match="differ in activation, weights or bias"):
+        worksheet(model, [0.05, 0.10], [0.01, 0.99])
