@@ -114,8 +114,8 @@ def is_tame(node: Value) -> bool:
     gaps = node._row.kinks(*[parent.data for parent in node.parents]) if node._row.kinks else ()
     numbers = [node.data, *node.local_derivatives]
     near_bound = node._row.inside is not None and any(
-        not node._row.inside(*[parent.data + (shift if parent is moved else 0.0) for parent in node.parents])
-        for moved in node.parents
+        not node._row.inside(*[parent.data + (shift if i == moved else 0.0) for i, parent in enumerate(node.parents)])
+        for moved in range(len(node.parents))
         for shift in (-0.05, 0.05)
     )
     whole = node._row is POWER and node.parents[0].data < 0.0  # a whole exponent has no neighbours
