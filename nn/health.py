@@ -110,7 +110,7 @@ def gradient_health(model: MLP | Layer, X: Any, y: Any, loss: str | Loss) -> Hea
                 warnings.simplefilter("ignore", RuntimeWarning)  # infinite gradients are what is told here
                 value.backward()
         except (DomainError, FloatingPointError) as error:
-            return Health((), math.inf, "exploding", f"Exploding: {error} {_REMEDIES['exploding']}")
+            return Health((), math.inf, "exploding", f"Exploding: {error} {_remedy('exploding', ())}")
         layers = tuple(
             _of_layer(place, layer, activity)
             for place, (layer, activity) in enumerate(zip(layers_of(model), activities, strict=True), 1)
@@ -146,7 +146,7 @@ def _saturated(activation: Activation, inner: Array) -> float | None:
 def _verdict(layers: Sequence[LayerHealth]) -> tuple[str, str]:
     first, last = layers[0], layers[-1]
     if not all(math.isfinite(one.delta) for one in layers):
-        return "exploding", f"Exploding: a gradient is no longer finite. {_REMEDIES['exploding']}"
+        return "exploding", f"Exploding: a gradient is no longer finite. {_remedy('exploding', ())}"
     if last.delta == 0.0:
         return "fine", "Nothing to learn here: the loss does not change with the output on these examples."
     ails = _ailing(layers)
@@ -162,18 +162,24 @@ def _verdict(layers: Sequence[LayerHealth]) -> tuple[str, str]:
     said = [
         f"{verdict.capitalize()}: {compared}",
         f"But {ails[0].lower()}{ails[1:]}" if ails else "",
-        _REMEDIES[verdict],
+        _remedy(verdict, layers),
     ]
     return verdict, " ".join(filter(None, said))
 
 
-_REMEDIES = {
-    "vanishing": "The first layers hardly learn: take relu or tanh rather than sigmoid, weights that fit the "
-    'activation (init=None), norm="batch", or fewer layers.',
-    "fine": "",
-    "exploding": "A step would throw the first layers far off: take weights that fit the activation (init=None), "
-    "clip_norm=1.0 in fit, a smaller lr, or fewer layers.",
-}
+def _remedy(verdict: str, layers: Sequence[LayerHealth]) -> str:
+    if verdict == "vanishing":
+        instead = "relu or tanh rather than sigmoid, " * any(one.activation == "sigmoid" for one in layers)
+        return (
+            f"The first layers hardly learn: take {instead}weights that fit the activation (init=None), "
+            'norm="batch", or fewer layers.'
+        )
+    if verdict == "exploding":
+        return (
+            "A step would throw the first layers far off: take weights that fit the activation (init=None), "
+            "clip_norm=1.0 in fit, a smaller lr, or fewer layers."
+        )
+    return ""
 
 
 def _ailing(layers: Sequence[LayerHealth]) -> str:
@@ -185,7 +191,10 @@ def _ailing(layers: Sequence[LayerHealth]) -> str:
         )
     flat = max((one for one in layers if one.saturated is not None), key=lambda one: one.saturated or 0.0, default=None)
     if flat is not None and (flat.saturated or 0.0) > SATURATED:
-        return f"In layer {flat.layer} {_share(flat.saturated)} of the outputs are saturated, where f′(Z) is about 0."
+        return (
+            f"In layer {flat.layer} {_share(flat.saturated)} of the outputs are saturated, where f′(Z) is about 0: scale "
+            "the inputs to about 1, or begin with smaller weights."
+        )
     return ""
 
 
