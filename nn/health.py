@@ -192,8 +192,8 @@ def _ailing(layers: Sequence[LayerHealth]) -> str:
     flat = max((one for one in layers if one.saturated is not None), key=lambda one: one.saturated or 0.0, default=None)
     if flat is not None and (flat.saturated or 0.0) > SATURATED:
         return (
-            f"In layer {flat.layer} {_share(flat.saturated)} of the outputs are saturated, where f′(Z) is about 0: scale "
-            "the inputs to about 1, or begin with smaller weights."
+            f"In layer {flat.layer} {_share(flat.saturated)} of the outputs are saturated, where f′(Z) is about 0: "
+            "scale the inputs to about 1, or begin with smaller weights."
         )
     return ""
 
