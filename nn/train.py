@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from numpy.random import Generator
@@ -43,6 +44,11 @@ class NotFinite(FloatingPointError):
     ) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.layer, self.node, self.history = epoch, batch, layer, node, history
+
+    def __reduce__(self) -> Any:
+        """Pickled, as by multiprocessing, it keeps what it tells."""
+        told = {"epoch": self.epoch, "batch": self.batch, "layer": self.layer, "node": self.node}
+        return partial(NotFinite, **told, history=self.history), (str(self),)
 
 
 def fit(

@@ -1,6 +1,7 @@
 """`fit`: micrograd's published training, batches, validation, ends of all kinds, and what is refused before."""
 
 import math
+import pickle
 import re
 import signal
 import sys
@@ -1215,3 +1216,10 @@ def test_values_are_no_data_to_fit():
 
 def test_a_neuron_takes_a_column_of_targets():
     assert fit(Neuron(2, "sigmoid", seed=0), X, np.array([[0], [1], [1], [0], [1]]), epochs=1).epochs == 1
+
+
+def test_where_training_stopped_can_be_pickled():
+    with pytest.raises(NotFinite) as caught:
+        fit(MLP(1, [1, 1], "log", seed=0), [[1.0], [-1.0]], [0.0, 1.0])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.epoch, again.layer) == (str(caught.value), 1, 1)
