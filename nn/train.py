@@ -47,8 +47,8 @@ class NotFinite(FloatingPointError):
 
     def __reduce__(self) -> Any:
         """Pickled, as by multiprocessing, it keeps what it tells."""
-        told = {"epoch": self.epoch, "batch": self.batch, "layer": self.layer, "node": self.node}
-        return partial(NotFinite, **told, history=self.history), (str(self),)
+        told: dict[str, Any] = {name: vars(self)[name] for name in ("epoch", "batch", "layer", "node", "history")}
+        return partial(NotFinite, **told), (str(self),)
 
 
 def fit(
