@@ -3,7 +3,7 @@
 Each formula is given the engine's numbers to work on, so that what rounding has done before it does not count, and
 must give the engine's result to 1e-12 of the terms that it sums. The numbers that the worksheet shows, which the
 formulas have made from each other, must be the engine's as far as rounding lets them: to 1e-12, or to what changes when
-every matrix on the way is changed at random in its 14th digit (the idea is Vignes's, CESTAC 1974).
+every matrix on the way is changed at random in its 14th digit (La Porte and Vignes 1974, CESTAC).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RTOL_OF_ONES_OWN = 1e-8
 """For an activation of one's own, whose slope is numeric."""
 NUDGE = 1e-14
 SMALLEST = 1e-290
-"""How far inputs are moved; and the size below which floats have no digits to compare."""
+"""How far matrices are shaken; and the size below which floats have no digits to compare."""
 CANCELLING = ("gelu", "silu")
 """Activations whose slope is a sum that can cancel, of terms of about 1."""
 
