@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from engine.text import number, table
 from nn.activations import Activation, Array
 from nn.data import as_examples
 from nn.layers import MLP, Activity, Layer, layers_of, outputs_of, refuse_output, unpacked
-from nn.losses import Loss, as_loss, as_targets, refuse_no_graph
+from nn.losses import Loss, as_loss, as_targets, pass_back, refuse_no_graph
 from nn.module import undisturbed
 
 if TYPE_CHECKING:
@@ -106,9 +105,7 @@ def gradient_health(model: MLP | Layer, X: Any, y: Any, loss: str | Loss) -> Hea
             activities = model.activities(rows)
             value = function([unpacked(row) for row in activities[-1].A], targets)
             refuse_no_graph(value)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # infinite gradients are what is told here
-                value.backward()
+            pass_back(value, infinite="ignore")  # it is what is told here
         except (DomainError, FloatingPointError) as error:
             return Health((), math.inf, "exploding", f"Exploding: {error} {_remedy('exploding', ())}")
         layers = tuple(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -200,6 +202,21 @@ def refuse_no_graph(loss: Any) -> None:
             f"The loss is the leaf {loss!r}: it no longer knows the net, and nothing could be learned from it. Compute "
             "it from the outputs themselves, not from their `.data`."
         )
+
+
+_WARNINGS = threading.Lock()  # `catch_warnings` is one for all threads
+
+
+def pass_back(loss: Value, *, infinite: Literal["error", "ignore"]) -> None:
+    """The backward pass, where an infinite gradient is an error (RuntimeWarning, raised) or is let pass unsaid."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter(infinite, RuntimeWarning)
+        loss.backward()
+
+
+def per_example(loss: Loss) -> Callable[[float, int], float]:
+    """What a loss or metric says of so many examples, told for one: a sum is divided by their number."""
+    return (lambda value, examples: value / examples) if is_sum(loss) else (lambda value, examples: value)
 
 
 def name_of(function: Callable[..., Any]) -> str:

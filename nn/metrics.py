@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import Value
 from engine.text import nearest, shorten
-from nn.losses import LOSSES, OF_LOGITS, as_targets, is_sum, name_of
+from nn.losses import LOSSES, OF_LOGITS, as_targets, name_of, per_example
 
 Metric: TypeAlias = Callable[[list[Any], list[Any]], float]
 """A function of outputs and targets, both lists of numbers (or of lists of them), an entry an example."""
@@ -51,14 +51,14 @@ def as_metrics(
         raise TypeError(f"metrics is a list of names and functions, not {given!r:.60}.")
     for metric in [given] if isinstance(given, str) or callable(given) else given:
         if callable(metric):
-            name, metric = name_of(metric), partial(_per_example, metric)
+            name, metric = name_of(metric), _of_numbers(metric)
         elif metric == "accuracy":
             _refuse_no_classes(targets, outputs)
             of_scores = loss in ("hinge", *OF_LOGITS) or min(map(np.min, targets)) < 0.0
             name, metric = metric, partial(accuracy, threshold=0.0 if of_scores else 0.5)
         elif metric in LOSSES:
             as_targets(metric, targets, len(targets), outputs)  # refuses what it can't take
-            name, metric = metric, partial(_per_example, LOSSES[metric])
+            name, metric = metric, _of_numbers(LOSSES[metric])
         else:
             raise ValueError(f"There is no metric {metric!r:.60}. {nearest(str(metric), ['accuracy', *LOSSES])}")
         if name in found:
@@ -67,18 +67,18 @@ def as_metrics(
     return found
 
 
-def _per_example(metric: Callable[..., Any], outputs: list[Any], targets: list[Any]) -> float:
-    """What a metric says; of a loss that is a sum, its share for one example."""
-    return _number_of(metric, outputs, targets) / (len(outputs) if is_sum(metric) else 1)
+def _of_numbers(metric: Callable[..., Any]) -> Metric:
+    """What a metric or a loss says, as a number for one example. Raises TypeError where it says none."""
+    share = per_example(metric)
 
+    def told(outputs: list[Any], targets: list[Any]) -> float:
+        found = metric(outputs, targets)
+        found = found.data if isinstance(found, Value) else found
+        if isinstance(found, str) or not hasattr(found, "__float__"):
+            raise TypeError(f"The metric {name_of(metric)} must return a number, and it returned {found!r:.60}.")
+        return share(float(found), len(outputs))
 
-def _number_of(metric: Callable[..., Any], outputs: list[Any], targets: list[Any]) -> float:
-    """What a metric says, as a number. Raises TypeError where it is none."""
-    found = metric(outputs, targets)
-    found = found.data if isinstance(found, Value) else found
-    if isinstance(found, str) or not hasattr(found, "__float__"):
-        raise TypeError(f"The metric {name_of(metric)} must return a number, and it returned {found!r:.60}.")
-    return float(found)
+    return told
 
 
 def _refuse_no_classes(targets: Sequence[Any], outputs: int | None) -> None:

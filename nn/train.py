@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
 from nn.history import History
 from nn.init import as_generator
 from nn.layers import ForwardError, layer_of, outputs_of, refuse_output
-from nn.losses import Loss, as_loss, as_targets, is_sum, refuse_no_graph
+from nn.losses import Loss, as_loss, as_targets, pass_back, per_example, refuse_no_graph
 from nn.metrics import Metric, as_metrics
 from nn.module import Module, modes_kept, numbers_of
 from nn.norm import BatchNorm
@@ -157,6 +156,8 @@ class _Training:
 
     def __post_init__(self) -> None:
         self.parameters = list(dict.fromkeys([*self.model.parameters(), *self.optimizer.parameters]))
+        self.buffers = [numbers for _, numbers in self.model.named_buffers()]
+        self.per_example = per_example(self.loss)
         self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
         self.lowest, self.best_epoch = math.inf, 0
         self.updating = False
@@ -169,8 +170,9 @@ class _Training:
         sums, examples = dict.fromkeys(["loss", *self.metrics], 0.0), 0
         for batch, (rows, targets) in enumerate(batches, 1):
             loss, outputs = self.step(epoch, batch, rows, targets)
-            loss /= len(rows) if is_sum(self.loss) else 1
-            found = {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+            found = {"loss": self.per_example(loss, len(rows))} | {
+                name: metric(outputs, targets) for name, metric in self.metrics.items()
+            }
             sums = {name: sums[name] + len(rows) * value for name, value in found.items()}
             examples += len(rows)
             told(epoch, len(rows), sums["loss"] / examples)
@@ -200,9 +202,7 @@ class _Training:
                 raise FloatingPointError(f"the loss is {loss.data}")
             for parameter in self.parameters:  # what earlier batches left would be added to
                 parameter.grad = 0.0
-            with _WARNINGS, warnings.catch_warnings():
-                warnings.simplefilter("error", RuntimeWarning)  # an infinite gradient
-                loss.backward()
+            pass_back(loss, infinite="error")
             self.good = self.state()
             if self.clip_norm is not None:
                 clip_gradients(self.optimizer.parameters, self.clip_norm)
@@ -245,13 +245,13 @@ class _Training:
 
     def state(self) -> _State:
         """The numbers of model and optimizer as they are now."""
-        return _State(self.parameters, [numbers for _, numbers in self.model.named_buffers()], self.optimizer)
+        return _State(self.parameters, self.buffers, self.optimizer)
 
     def judged(self, rows: list[Any], targets: list[Any]) -> dict[str, float]:
         """The loss and the metrics on examples that are not learned from."""
         outputs = self.model.predict(rows).tolist()
         values = [[Value(o) for o in output] if isinstance(output, list) else Value(output) for output in outputs]
-        loss = self.loss(values, targets).data / (len(rows) if is_sum(self.loss) else 1)
+        loss = self.per_example(self.loss(values, targets).data, len(rows))
         return {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
 
     def ends(self, epoch: int, patience: int | None) -> bool:
@@ -289,9 +289,6 @@ class _State:
         for numbers, kept in zip(self._buffers, self._kept, strict=True):
             numbers[:] = kept
         self._optimizer.steps, self._optimizer.memory = self._steps, self._memory
-
-
-_WARNINGS = threading.Lock()  # `catch_warnings` is one for all threads
 
 
 def _where_it_began(computed: Sequence[Any]) -> Value | None:
