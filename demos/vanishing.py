@@ -39,7 +39,7 @@ def gradient_norms(activation, start, depth):
     """The norm of ∂L/∂W of every layer, after one forward and one backward pass."""
     model = MLP(WIDTH, [WIDTH] * (depth - 1) + [1], activation, seed=seed, **start)
     mse(model.batch(X), y).backward()
-    return [math.hypot(*[w.grad for neuron in layer.neurons for w in neuron.weights]) for layer in model.layers]
+    return [math.hypot(*[w.grad for row in layer.weights for w in row]) for layer in model.layers]
 
 
 norms = {

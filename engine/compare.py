@@ -19,14 +19,7 @@ from engine.backprop import backward, sweep
 from engine.explain import Words, derivation, local_derivation, update_in_words
 from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
 from engine.forward import DomainError, as_float, evaluated, refuse_outdated
-from engine.graph import (
-    backward_order,
-    derivatives_by_parent,
-    find,
-    leaves,
-    named_nodes,
-    names,
-)
+from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names
 from engine.printed import EXACT_RTOL, half_unit, judge_number
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     Notation: TypeAlias = Literal["plain", "unicode", "latex"]
 
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_TABLE_WIDTH = 110  # characters
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_TABLE_WIDTH = 110  # characters
 
 
 def number(x: float, digits: int = 6) -> str:
@@ -91,7 +91,7 @@ def in_notation(label: str, notation: Notation) -> str:
 
     parts = re.fullmatch(r"(?P<letter>[^\W\d_]+)(?P<layer>\d*)(?P<indices>(_\d+)*)(_ex(?P<example>\d+))?", label)
     if parts is None:
-        return label if notation == "unicode" else rf"\mathrm{{{_escaped(label)}}}"
+        return label if notation == "unicode" else rf"\mathrm{{{escaped_for_latex(label)}}}"
     letter, layer, example = parts["letter"], parts["layer"], parts["example"]
     indices = parts["indices"][1:].split("_") if parts["indices"] else []
     if not indices:
@@ -110,7 +110,8 @@ _GREEK = {
 }  # fmt: skip
 
 
-def _escaped(text: str) -> str:
+def escaped_for_latex(text: str) -> str:
+    """The text, for LaTeX outside of formulas."""
     return "".join(
         {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}.get(c, f"\\{c}" if c in "_{}$&#%" else c) for c in text
     )

@@ -14,16 +14,7 @@ from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
 from engine.explain import Words, line_in_words, step_in_words
 from engine.forward import now, outdated_message, refuse_outdated
-from engine.graph import (
-    Path,
-    backward_order,
-    derivatives_by_parent,
-    find,
-    names,
-    nodes,
-    paths,
-    recorded_derivatives,
-)
+from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.text import factor, shorten
 from engine.value import Value
 

@@ -47,7 +47,8 @@ def _linear(z: Value) -> Value:
     return z
 
 
-def _sigmoid(z: Array) -> Array:
+def sigmoid_of(z: Array) -> Array:
+    """σ(z), which does not overflow."""
     small = np.exp(-np.abs(z))
     return np.where(z >= 0.0, 1.0, small) / (1.0 + small)
 
@@ -85,7 +86,7 @@ ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in [
         _row("linear", lambda z: z, lambda z, a: np.ones_like(z), "1"),
-        _row("sigmoid", _sigmoid, lambda z, a: _sigmoid(z) * _sigmoid(-z), "A·(1 − A)", saturates=0.25),
+        _row("sigmoid", sigmoid_of, lambda z, a: sigmoid_of(z) * sigmoid_of(-z), "A·(1 − A)", saturates=0.25),
         _row("tanh", np.tanh, _tanh_slope, "1 − A²", saturates=1.0),
         _row("relu", lambda z: np.maximum(z, 0.0), lambda z, a: np.heaviside(z, 0.0), "1 if Z > 0 else 0", **_HE),
         _row(
@@ -105,13 +106,13 @@ ACTIVATIONS: dict[str, Activation] = {
         _row("gelu", lambda z: z * _normal(z), lambda z, a: _normal(z) + z * _density(z), "Φ(Z) + Z·φ(Z)", **_HE),
         _row(
             "silu",
-            lambda z: z * _sigmoid(z),
-            lambda z, a: _sigmoid(z) * (1.0 + z * _sigmoid(-z)),
+            lambda z: z * sigmoid_of(z),
+            lambda z, a: sigmoid_of(z) * (1.0 + z * sigmoid_of(-z)),
             "σ(Z)·(1 + Z·(1 − σ(Z)))",
             **_HE,
         ),
-        _row("softplus", lambda z: np.logaddexp(0.0, z), lambda z, a: _sigmoid(z), "σ(Z)", **_HE),
-        _row("logsigmoid", lambda z: -np.logaddexp(0.0, -z), lambda z, a: _sigmoid(-z), "1 − σ(Z)"),
+        _row("softplus", lambda z: np.logaddexp(0.0, z), lambda z, a: sigmoid_of(z), "σ(Z)", **_HE),
+        _row("logsigmoid", lambda z: -np.logaddexp(0.0, -z), lambda z, a: sigmoid_of(-z), "1 − σ(Z)"),
         _row(
             "softsign",
             lambda z: z / (1.0 + np.abs(z)),

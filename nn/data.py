@@ -82,22 +82,27 @@ def _leaf(given: Any, label: str) -> Value:
         raise type(error)(f"Input {label}: {error}") from None
 
 
+def is_number(given: Any) -> bool:
+    """Whether it is a number of Python or NumPy; True and False are none."""
+    return isinstance(given, int | float | np.floating | np.integer) and not isinstance(given, bool)
+
+
 def refuse_not_positive(**rates: Any) -> None:
     """Raise TypeError or ValueError for the first of the named numbers that is not above 0 and finite."""
     for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, int | float | np.floating | np.integer):
+        if not is_number(rate):
             raise TypeError(f"{name} must be a number, not {type(rate).__name__} {rate!r:.60}.")
         if not (rate > 0.0 and math.isfinite(rate)):
             raise ValueError(f"{name} must be above 0 and finite, and it is {rate}.")
 
 
-def refuse_count(least: int = 1, **counts: Any) -> None:
-    """Raise TypeError or ValueError for the first of the named numbers that is no whole number from `least` on."""
+def refuse_count(**counts: Any) -> None:
+    """Raise TypeError or ValueError for the first of the named numbers that is no whole number from 1 on."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int | np.integer):
             raise TypeError(f"{name} must be a whole number, not {type(count).__name__} {count!r:.60}.")
-        if count < least:
-            raise ValueError(f"{name} must be at least {least}, and it is {count}.")
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, and it is {count}.")
 
 
 def rate_at(lr: float | Callable[[int], float], step: int) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine import Value, gradcheck
-from nn.activations import ACTIVATIONS, Activation, Array
+from nn.activations import Activation, Array, sigmoid_of
 from nn.layers import MLP, Layer, layers_of
 from nn.losses import SMALLEST_LOGARITHM
 from nn.norm import BatchNorm
@@ -88,11 +88,6 @@ def _softplus(z: Array) -> Array:
     return np.logaddexp(0.0, z)
 
 
-def _sigmoid(z: Array) -> Array:
-    f = ACTIVATIONS["sigmoid"].on_arrays
-    return z if f is None else f(z)
-
-
 def _log(p: Array) -> Array:
     return np.log(np.maximum(p, np.exp(SMALLEST_LOGARITHM)))
 
@@ -120,7 +115,7 @@ LOSS_RULES: dict[str, LossRule] = {
     ),
     "binary_cross_entropy_with_logits": LossRule(
         lambda A, T: np.mean(T * _softplus(-A) + (1.0 - T) * _softplus(A)),
-        lambda A, T: ((1.0 - T) * _sigmoid(A) - T * _sigmoid(-A)) / A.size,
+        lambda A, T: ((1.0 - T) * sigmoid_of(A) - T * sigmoid_of(-A)) / A.size,
         "(−Σ (t·ln σ(A) + (1 − t)·ln(1 − σ(A)))){}",
         "(σ(A) − t){}",
     ),

@@ -117,7 +117,28 @@ class Neuron(Module):
         return f"Neuron({self.n_inputs} → 1 {self.activation.name})"
 
 
-class Layer(Module):
+class _Layered(Module):
+    """What is fed forward through layers, one or more."""
+
+    n_inputs: int
+
+    def __call__(self, x: Any) -> Output:
+        """The output for one example: a Value where there is one, else a list."""
+        return unpacked(self._activities([as_leaves(x, self.n_inputs)], [""])[-1].A[0])
+
+    def batch(self, X: Any) -> list[Output]:
+        """The outputs for a list of examples."""
+        return [unpacked(row) for row in self.activities(X)[-1].A]
+
+    def activities(self, X: Any) -> list[Activity]:
+        """Z and A of every layer for a list of examples."""
+        return self._activities(*_numbered(X, self.n_inputs))
+
+    def _activities(self, rows: Rows, examples: Sequence[str]) -> list[Activity]:
+        raise NotImplementedError
+
+
+class Layer(_Layered):
     """Neurons that read the same inputs; with `norm="batch"`, Z is normalized over the batch before f.
 
     A normalized layer has no biases: the mean takes them away again, and β stands in for them.
@@ -161,17 +182,13 @@ class Layer(Module):
         """The biases of the neurons; none in a normalized layer."""
         return [neuron.bias for neuron in self.neurons if neuron.bias is not None]
 
-    def __call__(self, x: Any) -> Output:
-        """The outputs for one example: a Value where there is one neuron, else a list."""
-        return unpacked(self.activity([as_leaves(x, self.n_inputs)], [""]).A[0])
+    @property
+    def alike(self) -> bool:
+        """Whether its neurons are as they were made, so that one formula holds for all of them."""
+        return all(neuron.activation is self.activation for neuron in self.neurons)
 
-    def batch(self, X: Any) -> list[Output]:
-        """The outputs for a list of examples."""
-        return [unpacked(row) for row in self.activities(X)[-1].A]
-
-    def activities(self, X: Any) -> list[Activity]:
-        """Z and A for a list of examples, as a net of this layer alone."""
-        return [self.activity(*_numbered(X, self.n_inputs))]
+    def _activities(self, rows: Rows, examples: Sequence[str]) -> list[Activity]:
+        return [self.activity(rows, examples)]
 
     def activity(self, rows: Rows, examples: Sequence[str]) -> Activity:
         """Z, N and A for rows of Values; `examples` ends the labels of each row."""
@@ -197,7 +214,7 @@ class Layer(Module):
         return f"Layer({self.n_inputs} → {_size(self)})"
 
 
-class MLP(Module):
+class MLP(_Layered):
     """A multilayer perceptron: layers of `sizes` units on `n_inputs` inputs, the last with the `output` activation.
 
     `init` is a name or function of `nn.init`, by default the one that fits each activation; `norm="batch"` normalizes
@@ -241,18 +258,6 @@ class MLP(Module):
                 _warn_if_alike(layer, number)
             self.layers.append(layer)
             n_inputs = size
-
-    def __call__(self, x: Any) -> Output:
-        """The output for one example: a Value where there is one, else a list."""
-        return unpacked(self._activities([as_leaves(x, self.n_inputs)], [""])[-1].A[0])
-
-    def batch(self, X: Any) -> list[Output]:
-        """The outputs for a list of examples."""
-        return [unpacked(row) for row in self.activities(X)[-1].A]
-
-    def activities(self, X: Any) -> list[Activity]:
-        """Z and A of every layer for a list of examples."""
-        return self._activities(*_numbered(X, self.n_inputs))
 
     def _activities(self, rows: Rows, examples: Sequence[str]) -> list[Activity]:
         found: list[Activity] = []

@@ -12,7 +12,7 @@ import numpy as np
 from engine import Value
 from engine.text import nearest, shorten
 from nn.activations import Array
-from nn.data import as_examples
+from nn.data import as_examples, is_number
 
 Output: TypeAlias = "Value | list[Value]"
 """A Value where there is one output, else a list of them."""
@@ -103,7 +103,7 @@ class Module:
                 f"The state is not that of this {type(self).__name__}: {' and '.join(told)}. {hint}".strip()
             )
         for name, number in state.items():
-            if isinstance(number, bool | str) or not isinstance(number, int | float | np.floating | np.integer):
+            if not is_number(number):
                 raise TypeError(f"{name} must be a number, and it is {type(number).__name__} {number!r:.60}.")
             if not _is_finite(number):
                 raise ValueError(f"{name} must be finite, and it is {shorten(str(number))}.")

@@ -59,8 +59,8 @@ def _refuse_another(model: MLP, text: str) -> None:
         same = _checked(json.loads(text)).state_dict() == model.state_dict()
     except ValueError:
         same = False
-    kinds = {neuron.activation is layer.activation for layer in model.layers for neuron in layer.neurons}
-    if not same or kinds != {True} or len({neuron.atomic for layer in model.layers for neuron in layer.neurons}) > 1:
+    alike = all(layer.alike for layer in model.layers)
+    if not (same and alike) or len({neuron.atomic for layer in model.layers for neuron in layer.neurons}) > 1:
         raise ValueError(
             "A file holds a net as MLP(…) makes it, and this one was changed: parameters or activations were shared, "
             "taken away or replaced. Write model.state_dict() as JSON instead."

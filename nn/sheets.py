@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.text import in_notation, number, table
+from engine.text import escaped_for_latex, in_notation, number, table
 
 if TYPE_CHECKING:
     from engine.text import Notation
@@ -123,7 +123,7 @@ def _upright(found: re.Match[str]) -> str:
 
 
 def _latex_text(text: str) -> str:
-    return "".join(f"${_LATEX[c].strip()}$" if c in _LATEX else f"\\{c}" if c in "_%&#$" else c for c in text)
+    return "".join(f"${_LATEX[c].strip()}$" if c in _LATEX else escaped_for_latex(c) for c in text)
 
 
 def _latex_title(column: str) -> str:

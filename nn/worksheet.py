@@ -147,8 +147,7 @@ def _refuse_changed(model: MLP | Layer) -> None:
     """Raise ValueError for a net whose layers were changed since, so that one formula no longer holds for all units."""
     parameters: list[Value] = []
     for layer in layers_of(model):
-        alike = all(neuron.activation is layer.activation for neuron in layer.neurons)
-        if not alike or len(layer.biases) not in (0, len(layer.neurons)) or len({*map(len, layer.weights)}) > 1:
+        if not layer.alike or len(layer.biases) not in (0, len(layer.neurons)) or len({*map(len, layer.weights)}) > 1:
             raise ValueError(
                 "The neurons of a layer differ in activation, weights or bias; its formulas are for all alike."
             )

@@ -461,13 +461,18 @@ def test_accuracy_knows_where_the_outputs_of_a_loss_turn(loss, output, targets):
     assert history["accuracy"] == [expected]
 
 
-def test_patience_ends_training_and_restores_the_best_epoch():
+def overtrained(**options):
     """The weight goes to 5, and passes the 1 that the validation wants after epoch 2."""
     model, weights = Scale(), []
     history = fit(
-        model, [[1.0]], [5.0], lr=0.05, epochs=50, patience=3, validation=([[1.0]], [1.0]),
-        on_epoch=lambda epoch, model, history: weights.append(model.w.data),
+        model, [[1.0]], [5.0], lr=0.05, validation=([[1.0]], [1.0]),
+        on_epoch=lambda epoch, model, history: weights.append(model.w.data), **options,
     )  # fmt: skip
+    return model, history, weights
+
+
+def test_patience_ends_training_and_restores_the_best_epoch():
+    model, history, weights = overtrained(epochs=50, patience=3)
     assert weights == pytest.approx([0.5, 0.95, 1.355, 1.7195, 2.04755])
     assert model.w.data == weights[1]
     assert (history.best_epoch, history.epochs) == (2, 5)
@@ -1097,11 +1102,7 @@ def test_a_validation_that_is_infinite_throws_nothing_away():
 
 
 def test_the_best_parameters_are_restored_where_the_epochs_run_out_too():
-    model, weights = Scale(), []
-    history = fit(
-        model, [[1.0]], [5.0], lr=0.05, epochs=5, patience=9, validation=([[1.0]], [1.0]),
-        on_epoch=lambda epoch, model, history: weights.append(model.w.data),
-    )  # fmt: skip
+    model, history, weights = overtrained(epochs=5, patience=9)
     assert (history.best_epoch, history.stopped) == (2, "5 epochs done, with the parameters of epoch 2, the best")
     assert model.w.data == weights[1]
 
