@@ -66,9 +66,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.compare import compare
-    from engine.drawing import Drawing, LayoutError, draw
+    from engine.drawing import Drawing, draw
     from engine.formula import FormulaError, Graph, build
     from engine.gradcheck import gradcheck
+    from engine.layout import LayoutError
     from engine.report import Mistake, Report, Row
     from engine.walk import Backprop, Step, Steps, Why
 
@@ -77,7 +78,7 @@ _ROOMS = {
     "Drawing": "drawing",
     "FormulaError": "formula",
     "Graph": "formula",
-    "LayoutError": "drawing",
+    "LayoutError": "layout",
     "Mistake": "report",
     "Report": "report",
     "Row": "report",

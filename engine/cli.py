@@ -13,10 +13,11 @@ from pathlib import Path
 
 from engine.compare import judge, read_answers
 from engine.debugger import Debugger
-from engine.drawing import LayoutError, draw
+from engine.drawing import draw
 from engine.explain import update_in_words
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
+from engine.layout import LayoutError
 from engine.text import number, shorten
 from engine.walk import Backprop
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from engine.drawing import LayoutError
 from engine.explain import forward_in_words
 from engine.graph import named_nodes
+from engine.layout import LayoutError
 from engine.walk import Backprop
 
 

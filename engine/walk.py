@@ -8,18 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
-from engine.drawing import Drawing
+from engine.drawing import Drawing, Options
 from engine.explain import Words, line_in_words, step_in_words
 from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.text import factor, shorten
 from engine.value import Value
-
-if TYPE_CHECKING:
-    from engine.text import Notation
 
 
 @dataclass(frozen=True)
@@ -275,9 +272,13 @@ class Backprop:
         found, count = paths(self.loss, target)
         return Why(target, tuple(found), count, gradient, self.words)
 
-    def draw(self, *, notation: Notation = "plain") -> Drawing:
-        """The graph with what is done, now and next marked; `notation` is that of `engine.draw`."""
-        return Drawing(self.loss, order=self.order, position=self.position, notation=notation)
+    def draw(self, **options: Unpack[Options]) -> Drawing:
+        """The graph with what is done, now and next marked; the options are those of `engine.draw`.
+
+        On each edge along which the last step passed its gradient stands local derivative × incoming gradient =
+        amount.
+        """
+        return Drawing(self.loss, order=self.order, position=self.position, **options)
 
     def interact(self, commands: Iterable[str] | None = None) -> None:
         """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""

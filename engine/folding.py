@@ -1,0 +1,154 @@
+"""Folding: the nodes of one group drawn as one box."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from engine.text import nearest, shorten
+from engine.value import Value
+
+MANY_NODES = 300  # above this a drawing with groups folds itself
+READABLE = 60  # boxes of a drawing that folds itself
+
+Groups: TypeAlias = Mapping[Any, str] | Callable[[Value], str | None]
+"""A dotted path, such as `layer2.unit1`, for each node or for its name; a node without one is drawn as itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A box that stands for the nodes of a group."""
+
+    path: str
+    members: tuple[Value, ...]
+
+    @cached_property
+    def leaves(self) -> tuple[Value, ...]:
+        """Its leaves that are no constants."""
+        return tuple([node for node in self.members if not node.op and not node.is_constant])
+
+    @property
+    def gradient_norm(self) -> float:
+        """The Euclidean norm of the gradients of its leaves, or of all its nodes where it has none."""
+        return math.hypot(*[node.grad for node in self.leaves or self.members])
+
+
+Box: TypeAlias = Value | Fold
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How the nodes of a graph are drawn: `box[node]` is the node itself, or the fold it is in.
+
+    `note` tells that the drawing has folded itself; empty where a person has chosen.
+    """
+
+    box: dict[Value, Box]
+    note: str = ""
+
+    @property
+    def boxes(self) -> list[Box]:
+        """What is drawn, each once, in the order of the nodes."""
+        return list(dict.fromkeys(self.box.values()))
+
+
+def folded(
+    nodes: Sequence[Value],
+    names: Mapping[Value, str],
+    loss: Value,
+    groups: Groups | None,
+    collapse: int | None,
+    expand: str | Iterable[str],
+) -> Folding:
+    """Fold each group to the first `collapse` parts of its path, and open those named in `expand` by one part more.
+
+    Without `collapse` nothing is folded but where there are more than 300 nodes. The loss and groups of one node are
+    never folded. Raises ValueError for a depth below 1, a fold to open that is not there, or options without
+    groups; TypeError for groups of another kind.
+    """
+    opened = [expand] if isinstance(expand, str) else list(expand)
+    if groups is None:
+        if collapse is not None or opened:
+            raise ValueError(
+                "collapse and expand fold groups, and there are none: pass groups=model.groups(loss), or a mapping "
+                "from nodes or names to paths such as 'layer1.unit2'."
+            )
+        return Folding({node: node for node in nodes})
+    if collapse is not None and (not isinstance(collapse, int) or isinstance(collapse, bool) or collapse < 1):
+        raise ValueError(f"collapse is the depth to fold to, a whole number from 1 on, and it is {collapse!r:.60}.")
+    parts = _parts(nodes, names, loss, groups)
+    _refuse_unknown(opened, parts.values())
+    if collapse is None and not opened and len(nodes) <= MANY_NODES:
+        return Folding({node: node for node in nodes})
+    if collapse is not None or opened:
+        return Folding(_boxes(nodes, parts, collapse or 1, opened))
+    return _folded_by_itself(nodes, parts)
+
+
+def _parts(
+    nodes: Sequence[Value], names: Mapping[Value, str], loss: Value, groups: Groups
+) -> dict[Value, tuple[str, ...]]:
+    """The parts of each node's path, for the nodes that have one."""
+    if isinstance(groups, Mapping):
+        found = {node: groups.get(node, groups.get(names[node])) for node in nodes}
+        known = {*nodes, *names.values()}
+        unknown = next((key for key in groups if key not in known), None)
+        if nodes and unknown is not None and not any(found.values()):
+            raise ValueError(f"groups name nothing in this graph; {shorten(repr(unknown))} is not one of its nodes.")
+    elif callable(groups):
+        found = {node: groups(node) for node in nodes}
+    else:
+        raise TypeError(f"groups maps nodes or names to paths, or is a function of a node, not {groups!r:.60}.")
+    for node, path in found.items():
+        if path is not None and (not isinstance(path, str) or not all(path.split("."))):
+            raise ValueError(
+                f"The group of {shorten(names[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
+            )
+    return {node: tuple(path.split(".")) for node, path in found.items() if path is not None and node is not loss}
+
+
+def _refuse_unknown(opened: Iterable[str], parts: Iterable[tuple[str, ...]]) -> None:
+    known = {".".join(path[:depth]): None for path in parts for depth in range(1, len(path) + 1)}
+    for name in opened:
+        if name not in known:
+            raise ValueError(f"No fold is called {shorten(str(name))!r}. {nearest(str(name), known)}")
+
+
+def _boxes(
+    nodes: Sequence[Value], parts: Mapping[Value, tuple[str, ...]], depth: int, opened: Iterable[str]
+) -> dict[Value, Box]:
+    wide = {tuple(name.split(".")[:length]) for name in opened for length in range(1, name.count(".") + 2)}
+    place: dict[Value, tuple[str, ...]] = {}
+    for node, path in parts.items():
+        length = min(depth, len(path))
+        while path[:length] in wide and length <= len(path):
+            length += 1
+        if length <= len(path):
+            place[node] = path[:length]
+    size = Counter(place.values())
+    members: dict[tuple[str, ...], list[Value]] = {}
+    for node in nodes:
+        if node in place and size[place[node]] > 1:
+            members.setdefault(place[node], []).append(node)
+    folds = {path: Fold(".".join(path), tuple(inside)) for path, inside in members.items()}
+    return {node: folds.get(place[node], node) if node in place else node for node in nodes}
+
+
+def _folded_by_itself(nodes: Sequence[Value], parts: Mapping[Value, tuple[str, ...]]) -> Folding:
+    """As deep as is still readable."""
+    deepest = max(map(len, parts.values()), default=1)
+    for depth in range(deepest, 0, -1):
+        found = Folding(_boxes(nodes, parts, depth, []))
+        if depth == 1 or len(found.boxes) <= READABLE:
+            break
+    first = next((box.path for box in found.boxes if isinstance(box, Fold)), "")
+    more = f"collapse={depth + 1} folds less, " if depth < deepest else ""
+    return Folding(
+        found.box,
+        f"{len(nodes):,} nodes, folded to depth {depth} of {deepest}: {more}"
+        f'expand="{first}" opens a box, and without groups every node is drawn.',
+    )
