@@ -272,7 +272,7 @@ class Step(Protocol):
 
 
 @dataclass
-class _Rows:
+class Rows:
     """Lines that align at their sign."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
@@ -291,7 +291,18 @@ def step_in_words(
     """One step of the walk: what the node has received, and the chain rule at each of its parents."""
     formula, where = words.own_formula(node)
     head = f"step {index} of {len(words.order)} · {words.names[node]} = {formula}"
-    lines = _Rows()
+    if where:
+        head += f"   where {where}"
+    left_out = len(contributions) - MOST_LINES
+    more = f"\n  … and {left_out} parents more" if left_out > 0 else ""
+    return f"{head}\n{step_rows(words, node, grad, received, contributions)}{more}"
+
+
+def step_rows(
+    words: Words, node: Value, grad: float, received: Sequence[float], contributions: Sequence[Contribution]
+) -> Rows:
+    """The lines of one step, for the first twelve parents."""
+    lines = Rows()
     value = words.number(grad)
     if node is words.loss:
         value += "  (the loss by itself)"
@@ -309,10 +320,7 @@ def step_in_words(
         times = factor(one.local_derivative, words.digits)
         product = f"{words.number(grad)} × {times} = {words.number(one.amount)}{total}"
         lines.add(words.gradient_of(one.parent), "+=", product)
-    if where:
-        head += f"   where {where}"
-    left_out = len(contributions) - MOST_LINES
-    return f"{head}\n{lines}" + (f"\n  … and {left_out} parents more" if left_out > 0 else "")
+    return lines
 
 
 def line_in_words(words: Words, steps: Sequence[Step]) -> str:
@@ -331,7 +339,7 @@ def line_in_words(words: Words, steps: Sequence[Step]) -> str:
             if one.parent not in through:
                 amounts[one.parent] = amounts.get(one.parent, 0.0) + one.amount
     symbols = _through_unlabelled(words, first, None)
-    lines = _Rows()
+    lines = Rows()
     for parent, amount in list(amounts.items())[:MOST_LINES]:
         if parent in symbols:
             product = _times("" if first is words.loss else words.gradient_of(first), symbols[parent])
@@ -359,7 +367,7 @@ def derivation(words: Words, target: Value, root: Value) -> str:
     way = [node for node in order if node in onward and node.label and node not in (root, target)]
     wanted = [*way, target]
     shown = wanted if len(wanted) <= MOST_LINES else [*wanted[: MOST_LINES // 2], *wanted[-MOST_LINES // 2 :]]
-    lines = _Rows()
+    lines = Rows()
     for node in shown:
         terms = []
         for consumer in labelled_above(words, node, root):

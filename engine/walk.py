@@ -12,7 +12,7 @@ from typing import Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
-from engine.explain import Words, line_in_words, step_in_words
+from engine.explain import Rows, Words, line_in_words, step_in_words, step_rows
 from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.text import factor, shorten
@@ -32,6 +32,11 @@ class Step:
 
     def __str__(self) -> str:
         return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
+
+    @property
+    def rows(self) -> Rows:
+        """The lines of the step, each a left side, a sign and a right side."""
+        return step_rows(self._words, self.node, self.grad, self._received, self.contributions)
 
     __repr__ = __str__
 
