@@ -15,7 +15,7 @@ from engine.folding import MANY_NODES, Fold, folded
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
-from engine.picture import Picture, texts
+from engine.picture import Picture, colour_amount
 from engine.text import factor, nearest, shorten
 from engine.themes import THEMES, Mark, ThemeName
 from engine.value import Value
@@ -89,7 +89,8 @@ class Edge:
 class Drawing:
     """A picture: `.svg()`, `.source` in DOT, `.save("L.svg")`; shows itself in a notebook.
 
-    It holds the numbers of the moment it was made. `order` and `position` are those of a walk.
+    It holds the numbers of the moment it was made. `order` and `position` are those of a walk; `room` is the widest
+    line that the gradient of a box will ever have, by the box's identifier.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Drawing:
         *,
         order: Sequence[Value] = (),
         position: int | None = None,
-        room: Mapping[Box, str] | None = None,
+        room: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> None:
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
@@ -123,6 +124,11 @@ class Drawing:
     def loss(self) -> Value:
         """The node that the graph ends in."""
         return self.words.loss
+
+    @property
+    def note(self) -> str:
+        """That the drawing has folded itself; else empty."""
+        return self._folding.note
 
     @property
     def boxes(self) -> list[Box]:
@@ -194,7 +200,7 @@ class Drawing:
     def lines(self, box: Box) -> list[str]:
         """The lines of a box's label."""
         if isinstance(box, Fold):
-            return [*self._mark_lines(box), box.path, self._size(box), self.gradient_line(box)]
+            return [*self._mark_lines(box), box.path, self.size(box), self.gradient_line(box)]
         words, node = self.words, box
         if node.is_constant:
             return [words.number(node.data)]
@@ -227,7 +233,8 @@ class Drawing:
             return [f"{done} OF {len(self.ranks(box))} DONE" if done else "LATER"]
         return [mark.upper()] if mark else []
 
-    def _size(self, fold: Fold) -> str:
+    def size(self, fold: Fold) -> str:
+        """How many nodes, and how many leaves of them, a fold holds."""
         leaves = f", {len(fold.leaves):,} leaves" if fold.leaves else ""
         return f"{len(fold.members):,} nodes{leaves}"
 
@@ -253,8 +260,8 @@ class Drawing:
             node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": theme.text, "margin": "0.16,0.07"},
             edge_attr={"color": theme.edge, "arrowsize": "0.7"},
         )
-        if self._folding.note:
-            dot.attr(label=graphviz.nohtml(dot_text(self._folding.note)))
+        if self.note:
+            dot.attr(label=graphviz.nohtml(dot_text(self.note)))
         for box in self.boxes:
             self._write_node(dot, box)
         for edge in self.edges:
@@ -273,8 +280,8 @@ class Drawing:
         rounded = "rounded," if kind == "operation" else ""
         small = {"width": "0.3", "height": "0.25", "margin": "0.04"} if kind == "constant" else {}
         lines = self.lines(box)
-        if box in self._room:  # for the widest that the line of the gradient will ever be
-            lines[-1] = self._room[box]
+        if self.identifiers[box] in self._room:
+            lines[-1] = self._room[self.identifiers[box]]
         dot.node(
             self.identifiers[box],
             graphviz.nohtml("\\n".join(map(dot_text, lines))),
@@ -318,9 +325,9 @@ class Drawing:
         for box in self.boxes:
             if (mark := self.mark(box)) in ("now", "next"):
                 picture.frame_node(self.identifiers[box], mark, theme.mark[mark])
-        picture.write_amounts(
-            [(elements[edge], lines) for edge, lines in now], background=theme.background, colour=theme.mark["now"]
-        )
+        amounts = picture.write_amounts([(elements[edge], lines) for edge, lines in now])
+        for amount in amounts:
+            colour_amount(amount, theme.background, theme.mark["now"])
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{picture.written()}\n'
 
     def picture(self, prefix: str = "") -> Picture:
@@ -330,8 +337,6 @@ class Drawing:
             group = picture.nodes[identifier]
             group.set("class", " ".join(filter(None, ["node", self.kind(box), self.mark(box)])))
             group[0].text = xml_text(self._labels[box])
-            if box in self._room:
-                texts(group)[-1].text = self.gradient_line(box)
         for element, label in zip(self.edge_elements(picture), self._edge_labels, strict=True):
             element[0].text = xml_text(label)
         picture.describe(self._title, self._description)
@@ -357,7 +362,7 @@ class Drawing:
             told += f" The backward pass has done {self._position} of {len(self._order)} steps."
         if self._outdated:
             told += f" {outdated_message(self.loss, self._outdated, 'draw it')}"
-        return f"Computation graph of {loss}", " ".join(filter(None, [told, self._folding.note]))
+        return f"Computation graph of {loss}", " ".join(filter(None, [told, self.note]))
 
     def _title_of(self, box: Box) -> str:
         """What a box is, for who points at it."""
@@ -366,7 +371,7 @@ class Drawing:
         if isinstance(box, Fold):
             names = [words.names[node] for node in box.members if node.label]
             inside = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-            told = f"fold {box.path}: {self._size(box)}; {self.gradient_line(box)}"
+            told = f"fold {box.path}: {self.size(box)}; {self.gradient_line(box)}"
             return told + (f"; {inside}" if inside else "") + marked
         formula = words.forward_line(box) if box.op else f"{words.names[box]} = {words.number(box.data)}"
         grad = "" if box.is_constant else f", {words.gradient_of(box)} = {words.number(box.grad)}"
@@ -435,7 +440,7 @@ class Drawing:
 
     def __repr__(self) -> str:
         edges = sum(len(derivatives_by_parent(node)) for node in self._every)
-        note = f"; {self._folding.note}" if self._folding.note else ""
+        note = f"; {self.note}" if self.note else ""
         return f"<Drawing of {self.words.names[self.loss]}: {len(self._every)} nodes, {edges} gradient edges{note}>"
 
 

@@ -278,6 +278,7 @@ class Rows:
     rows: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, left: str, sign: str, right: str) -> None:
+        """Add a line."""
         self.rows.append((left, sign, right))
 
     def __str__(self) -> str:

@@ -24,6 +24,9 @@ ALONG = (0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8)  # where on its edge an amount m
 CELL = 150.0  # the grid in which what is hidden is looked up
 TOWARD_PARENTS = {"LR": (-1, 0), "RL": (1, 0), "TB": (0, -1), "BT": (0, 1)}
 
+_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+_SHAPES = {f"{{{SVG}}}{tag}" for tag in ("ellipse", "path", "polygon", "polyline")}
+
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
@@ -77,6 +80,9 @@ class Picture:
             elif title is not None:
                 self.titles.append(title)
             group.attrib.pop("id", None)
+            for child in group:
+                if child.tag in _SHAPES and group.get("class") == "node":
+                    child.set("class", "body")
         for text in self.root.iter(f"{{{SVG}}}text"):
             text.set("font-family", FONT_FAMILY)
 
@@ -108,25 +114,31 @@ class Picture:
         ]
         self.root.set("aria-labelledby", f"{self.prefix}title {self.prefix}description")
 
-    def frame_node(self, name: str, mark: str, colour: str) -> None:
-        """Draw a walk's mark around a node: an arrowhead toward its parents for `now`, dashes for `next`."""
+    def leave_look_to_the_page(self) -> None:
+        """Take away what a page's style says of text, and give what is drawn behind all nodes the class `background`."""
+        for polygon in self._graph.findall(f"{{{SVG}}}polygon"):
+            polygon.set("class", "background")
+        for text in self.root.iter(f"{{{SVG}}}text"):
+            for look in ("font-family", "font-size", "fill", "text-anchor", _SPACE):
+                text.attrib.pop(look, None)
+
+    def frame_node(self, name: str, mark: str, colour: str = "") -> None:
+        """Draw a walk's mark around a node: an arrowhead toward its parents for `now`, dashes for `next`.
+
+        Without a colour, the page's style gives it.
+        """
         frame = self.frames[name].grown(MARGIN)
         corners = [(frame.left, frame.top), (frame.right, frame.top), (frame.right, frame.bottom)]
         corners.append((frame.left, frame.bottom))
         if mark == "now":
             corners = _pointed(frame, *TOWARD_PARENTS[self.rankdir])
         points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
-        dashes = {"stroke-dasharray": "6,4"} if mark == "next" else {}
-        width = "4" if mark == "now" else "2"
-        framing = _element(
-            "polygon", points=points, fill="none", stroke=colour, **{"stroke-width": width, "class": f"frame {mark}"}
-        )
-        framing.attrib |= dashes
-        self.nodes[name].append(framing)
+        look = {"stroke-width": "4" if mark == "now" else "2", "class": f"frame {mark}"}
+        look |= {"stroke-dasharray": "6,4"} if mark == "next" else {}
+        look |= {"stroke": colour} if colour else {}
+        self.nodes[name].append(_element("polygon", points=points, fill="none", **look))
 
-    def write_amounts(
-        self, written: Iterable[tuple[Element, Sequence[str]]], *, background: str, colour: str
-    ) -> list[Element]:
+    def write_amounts(self, written: Iterable[tuple[Element, Sequence[str]]]) -> list[Element]:
         """Write lines on edges that lead to one node, where they hide neither nodes nor each other as far as can be.
 
         Returns the groups that were added over all else, one for each edge.
@@ -136,7 +148,7 @@ class Picture:
         for edge, lines in written:
             width, height = max(map(len, lines)) * CHARACTER + 6.0, len(lines) * LINE_HEIGHT + 4.0
             taken.append(min(_candidates(edge, width, height), key=lambda frame: self._hidden(frame, taken)))
-            added.append(_amount(taken[-1], lines, background, colour))
+            added.append(_amount(taken[-1], lines))
         self._graph.extend(added)
         return added
 
@@ -219,24 +231,19 @@ def _flattened(controls: Sequence[Point]) -> list[Point]:
     return line
 
 
-def _amount(frame: Frame, lines: Sequence[str], background: str, colour: str) -> Element:
-    group = _element("g", **{"class": "amount"})
-    group.append(
-        _element(
-            "rect",
-            x=f"{frame.left:.2f}",
-            y=f"{frame.top:.2f}",
-            width=f"{frame.right - frame.left:.2f}",
-            height=f"{frame.bottom - frame.top:.2f}",
-            rx="3",
-            fill=background,
-            stroke=colour,
-            **{"stroke-width": "0.8"},
-        )
-    )
-    middle = f"{(frame.left + frame.right) / 2:.2f}"
-    look = {"text-anchor": "middle", "font-size": "9", "font-family": FONT_FAMILY}
+def _amount(frame: Frame, lines: Sequence[str]) -> Element:
+    group = _element("g", **{"class": "amount", "text-anchor": "middle", "font-size": "9"})
+    corner = {"x": f"{frame.left:.1f}", "y": f"{frame.top:.1f}", "rx": "3"}
+    size = {"width": f"{frame.right - frame.left:.1f}", "height": f"{frame.bottom - frame.top:.1f}"}
+    group.append(_element("rect", **corner, **size))
+    middle = f"{(frame.left + frame.right) / 2:.1f}"
     for number, line in enumerate(lines):
         baseline = frame.top + 2.0 + (number + 0.78) * LINE_HEIGHT
-        group.append(_element("text", line, x=middle, y=f"{baseline:.2f}", fill=colour, **look))
+        group.append(_element("text", line, x=middle, y=f"{baseline:.1f}"))
     return group
+
+
+def colour_amount(group: Element, background: str, colour: str) -> None:
+    """Give an amount the colours that a page's style would give it."""
+    group.attrib |= {"fill": colour, "font-family": FONT_FAMILY}
+    group[0].attrib |= {"fill": background, "stroke": colour, "stroke-width": "0.8"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
@@ -15,6 +17,7 @@ from engine.drawing import Drawing, Options
 from engine.explain import Rows, Words, line_in_words, step_in_words, step_rows
 from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
+from engine.layout import LayoutError
 from engine.text import factor, shorten
 from engine.value import Value
 
@@ -284,6 +287,28 @@ class Backprop:
         amount.
         """
         return Drawing(self.loss, order=self.order, position=self.position, **options)
+
+    def save_html(
+        self, path: str | os.PathLike[str], *, beside: Iterable[Backprop] = (), **options: Unpack[Options]
+    ) -> FilePath:
+        """Write the walk as a web page: one file, without a network, to step forward and back and to predict.
+
+        Walks `beside` get players of their own on the same page. The options are those of `engine.draw`, without
+        `theme`, which is the reader's to choose; data flows from top to bottom unless `rankdir` says otherwise. The
+        walks stay where they are. Raises ValueError for a name that doesn't end in .html, LayoutError without a
+        layout program, and OSError where the file can't be written.
+        """
+        from engine.player import save_html
+
+        return save_html(path, [self, *beside], **options)
+
+    def _repr_html_(self) -> str | None:
+        from engine.player import inline
+
+        try:
+            return inline(self)
+        except LayoutError:
+            return None
 
     def interact(self, commands: Iterable[str] | None = None) -> None:
         """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""

@@ -34,6 +34,7 @@ FLOORS = {
     "engine.gradcheck": 5,
     "engine.compare": 6,
     "engine.debugger": 7,
+    "engine.player": 7,
     "engine.cli": 8,
     "engine.__main__": 8,
     "engine": 8.5,  # the public face gathers all floors below it
@@ -60,6 +61,7 @@ FLOORS = {
 EXCEPTIONS = {
     ("engine.methods", "engine.value"),  # types alone: what its methods return
     ("engine.walk", "engine.debugger"),  # lazy, behind walk.interact()
+    ("engine.walk", "engine.player"),  # lazy, behind walk.save_html() and a notebook
     ("engine.__main__", "engine.cli"),  # the same command by another door
 }
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
