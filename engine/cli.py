@@ -13,12 +13,13 @@ from pathlib import Path
 
 from engine.compare import judge, read_answers
 from engine.debugger import Debugger
-from engine.drawing import draw
+from engine.drawing import RANKDIRS, Options, draw
 from engine.explain import update_in_words
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
 from engine.layout import LayoutError
-from engine.text import number, shorten
+from engine.text import NOTATIONS, number, shorten
+from engine.themes import THEMES
 from engine.walk import Backprop
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
@@ -89,10 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     source = step.add_mutually_exclusive_group()
     source.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
     source.add_argument("--script", metavar="FILE", help="read the commands from a file")
+    source.add_argument("--html", metavar="OUT.html", help="write the walk as a web page, and end")
     step.add_argument("--lr", type=_rate, help="learning rate: with --all, print the updated parameters too")
     step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
     drawing = command("draw", _draw, "draw the graph as SVG")
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
+    drawing.add_argument("--theme", choices=list(THEMES), default="light", help="its colours (light)")
+    for added in (step, drawing):
+        added.add_argument("--rankdir", choices=RANKDIRS, help="the direction in which data flows in the picture")
+        added.add_argument(
+            "--notation", choices=NOTATIONS, default="plain", help="how the picture writes names (plain)"
+        )
     check = command("check", _check, "check answers made by hand")
     check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
     check.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
@@ -177,6 +185,8 @@ def _step(options: argparse.Namespace) -> int:
         for line in _chapter(graph, walk, options.lr):
             print(line)
         return RIGHT
+    if options.html is not None:
+        return _written(options.html, lambda: walk.save_html(options.html, **_looks(options)))
     if options.script is None:
         debugger = Debugger(walk)
     else:
@@ -212,13 +222,26 @@ def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
 def _draw(options: argparse.Namespace) -> int:
     graph = _built(options)
     graph.loss.backward()
+    return _written(
+        options.output, lambda: draw(graph.loss, theme=options.theme, **_looks(options)).save(options.output)
+    )
+
+
+def _looks(options: argparse.Namespace) -> Options:
+    """How a picture is drawn."""
+    looks: Options = {"notation": options.notation}
+    return looks if options.rankdir is None else {**looks, "rankdir": options.rankdir}
+
+
+def _written(path: str, write: Callable[[], Path]) -> int:
+    """Write a file and say so. Raises CommandError where it can't be."""
     try:
-        path = draw(graph.loss).save(options.output)
+        written = write()
     except ValueError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
-        raise CommandError(f"{shorten(options.output)} can't be written: {error.strerror or error}.") from None
-    print(f"wrote {shorten(str(path), 1000)}")
+        raise CommandError(f"{shorten(path)} can't be written: {error.strerror or error}.") from None
+    print(f"wrote {shorten(str(written), 1000)}")
     return RIGHT
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from engine.explain import Words
 from engine.folding import MANY_NODES, Fold, folded
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from engine.folding import Box, Groups
     from engine.text import Notation
 
-RankDir = Literal["LR", "RL", "TB", "BT"]
+RankDir: TypeAlias = Literal["LR", "RL", "TB", "BT"]
+RANKDIRS: tuple[RankDir, ...] = get_args(RankDir)
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
 ROOM_FOR_AMOUNTS = {"LR": "1.4", "RL": "1.4", "TB": "0.9", "BT": "0.9"}  # inches between ranks in a walk's picture
@@ -103,7 +104,7 @@ class Drawing:
         **options: Unpack[Options],
     ) -> None:
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
-        self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), get_args(RankDir))
+        self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), RANKDIRS)
         self._notation = options.get("notation", "plain")
         self.words = Words(loss, notation=self._notation)
         self._order, self._position = order, position
@@ -251,6 +252,7 @@ class Drawing:
                 "nodesep": "0.2" if self._position is None else "0.3",
                 "ranksep": "0.45" if self._position is None else ROOM_FOR_AMOUNTS[self.rankdir],
                 "pad": "0.1" if self._position is None else "0.25",
+                "outputorder": "edgesfirst",  # no line hides a number
                 "bgcolor": theme.background,
                 "fontname": FONT,
                 "fontsize": "11",

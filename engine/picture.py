@@ -115,7 +115,7 @@ class Picture:
         self.root.set("aria-labelledby", f"{self.prefix}title {self.prefix}description")
 
     def leave_look_to_the_page(self) -> None:
-        """Take away what a page's style says of text, and give what is drawn behind all nodes the class `background`."""
+        """Take away what a page's style says of text, and tell it, by a class, what is drawn behind all nodes."""
         for polygon in self._graph.findall(f"{{{SVG}}}polygon"):
             polygon.set("class", "background")
         for text in self.root.iter(f"{{{SVG}}}text"):

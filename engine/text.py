@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     Notation: TypeAlias = Literal["plain", "unicode", "latex"]
 
+NOTATIONS = ("plain", "unicode", "latex")
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TABLE_WIDTH = 110  # characters
@@ -83,7 +84,7 @@ def in_notation(label: str, notation: Notation) -> str:
     after `ex` that of the example. A name without `_` has its number as a subscript. Other names stay as they are.
     Raises ValueError for an unknown notation.
     """
-    if notation not in ("plain", "unicode", "latex"):
+    if notation not in NOTATIONS:
         raise ValueError(f"There is no notation {notation!r}: take 'plain', 'unicode' or 'latex'.")
     if notation == "plain":
         return label
