@@ -95,7 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
     drawing = command("draw", _draw, "draw the graph as SVG")
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
-    drawing.add_argument("--theme", choices=list(THEMES), default="light", help="its colours (light)")
     for added in (step, drawing):
         added.add_argument("--rankdir", choices=RANKDIRS, help="the direction in which data flows in the picture")
         added.add_argument(
@@ -222,15 +221,19 @@ def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
 def _draw(options: argparse.Namespace) -> int:
     graph = _built(options)
     graph.loss.backward()
-    return _written(
-        options.output, lambda: draw(graph.loss, theme=options.theme, **_looks(options)).save(options.output)
-    )
+    return _written(options.output, lambda: draw(graph.loss, **_looks(options)).save(options.output))
 
 
 def _looks(options: argparse.Namespace) -> Options:
-    """How a picture is drawn."""
-    looks: Options = {"notation": options.notation}
-    return looks if options.rankdir is None else {**looks, "rankdir": options.rankdir}
+    """How a picture is drawn, as far as it was said."""
+    looks: Options = {}
+    if options.notation is not None:
+        looks["notation"] = options.notation
+    if options.rankdir is not None:
+        looks["rankdir"] = options.rankdir
+    if options.theme is not None:
+        looks["theme"] = options.theme
+    return looks
 
 
 def _written(path: str, write: Callable[[], Path]) -> int:

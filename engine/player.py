@@ -45,7 +45,10 @@ def save_html(path: str | os.PathLike[str], walks: Sequence[Backprop], **options
 
 
 def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
-    """The page with a player for each walk, whole in itself: nothing is loaded, and nothing else may run."""
+    """The page with a player for each walk, whole in itself: nothing is loaded, and nothing else may run.
+
+    Without a `theme` the colours are those that the reader's system asks for.
+    """
     style, script = _style(), _asset("player.js")
     sections = [_section(walk, f"player{number}", options) for number, walk in enumerate(walks, 1)]
     losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
@@ -54,6 +57,7 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
     )
     return Template(_asset("player.html")).substitute(
         policy=policy,
+        theme=f' data-theme="{options["theme"]}"' if "theme" in options else "",
         title=html.escape(f"Backward pass of {losses}"),
         style=style,
         script=script,
@@ -94,6 +98,7 @@ def _style() -> str:
         f":root {{ {light} }}\n"
         f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
         f':root[data-theme="dark"] {{ {dark} }}\n'
+        f':root[data-theme="print"] {{ {paper} }}\n'
         f"@media print {{ :root, :root[data-theme] {{ {paper} }} }}\n"
         f"{_asset('player.css')}"
     )

@@ -293,9 +293,9 @@ class Backprop:
     ) -> FilePath:
         """Write the walk as a web page: one file, without a network, to step forward and back and to predict.
 
-        Walks `beside` get players of their own on the same page. The options are those of `engine.draw`, without
-        `theme`, which is the reader's to choose; data flows from top to bottom unless `rankdir` says otherwise. The
-        walks stay where they are. Raises ValueError for a name that doesn't end in .html, LayoutError without a
+        Walks `beside` get players of their own on the same page. The options are those of `engine.draw`; without
+        `theme` the reader's system chooses, and without `rankdir` data flows from top to bottom. The walks stay where
+        they are. Raises ValueError for a name that doesn't end in .html, LayoutError without a
         layout program, and OSError where the file can't be written.
         """
         from engine.player import save_html
