@@ -97,9 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
     for added in (step, drawing):
         added.add_argument("--rankdir", choices=RANKDIRS, help="the direction in which data flows in the picture")
-        added.add_argument(
-            "--notation", choices=NOTATIONS, default="plain", help="how the picture writes names (plain)"
-        )
+        added.add_argument("--notation", choices=NOTATIONS, help="how the picture writes names (plain)")
+        added.add_argument("--theme", choices=list(THEMES), help="the colours of the picture")
     check = command("check", _check, "check answers made by hand")
     check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
     check.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
