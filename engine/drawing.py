@@ -100,19 +100,19 @@ class Drawing:
         *,
         order: Sequence[Value] = (),
         position: int | None = None,
+        digits: int = 6,
         room: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> None:
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
         self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), RANKDIRS)
         self._notation = options.get("notation", "plain")
-        self.words = Words(loss, notation=self._notation)
+        self.words = Words(loss, digits=digits, notation=self._notation)
         self._order, self._position = order, position
         self._every = nodes(loss)
         self._folding = folded(
-            self._every, self.words.names, loss, options.get("groups"), options.get("collapse"),
-            options.get("expand", ()),
-        )  # fmt: skip
+            loss, self._every, options.get("groups"), options.get("collapse"), options.get("expand", ())
+        )
         self._outdated = outdated(loss)
         self._room = room or {}
         self.source: str = self._written()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from engine.graph import names
 from engine.text import nearest, shorten
 from engine.value import Value
 
@@ -57,14 +58,13 @@ class Folding:
 
 
 def folded(
-    nodes: Sequence[Value],
-    names: Mapping[Value, str],
     loss: Value,
+    nodes: Sequence[Value],
     groups: Groups | None,
     collapse: int | None,
     expand: str | Iterable[str],
 ) -> Folding:
-    """Fold each group to the first `collapse` parts of its path, and open those named in `expand` by one part more.
+    """Fold each group of `nodes` to the first `collapse` parts of its path, and open those named in `expand` by one part more.
 
     Without `collapse` nothing is folded but where there are more than 300 nodes. The loss and groups of one node are
     never folded. Raises ValueError for a depth below 1, a fold to open that is not there, or options without
@@ -80,7 +80,7 @@ def folded(
         return Folding({node: node for node in nodes})
     if collapse is not None and (not isinstance(collapse, int) or isinstance(collapse, bool) or collapse < 1):
         raise ValueError(f"collapse is the depth to fold to, a whole number from 1 on, and it is {collapse!r:.60}.")
-    parts = _parts(nodes, names, loss, groups)
+    parts = _parts(loss, nodes, groups)
     _refuse_unknown(opened, parts.values())
     if collapse is None and not opened and len(nodes) <= MANY_NODES:
         return Folding({node: node for node in nodes})
@@ -89,13 +89,12 @@ def folded(
     return _folded_by_itself(nodes, parts)
 
 
-def _parts(
-    nodes: Sequence[Value], names: Mapping[Value, str], loss: Value, groups: Groups
-) -> dict[Value, tuple[str, ...]]:
+def _parts(loss: Value, nodes: Sequence[Value], groups: Groups) -> dict[Value, tuple[str, ...]]:
     """The parts of each node's path, for the nodes that have one."""
+    named = names(loss)
     if isinstance(groups, Mapping):
-        found = {node: groups.get(node, groups.get(names[node])) for node in nodes}
-        known = {*nodes, *names.values()}
+        found = {node: groups.get(node, groups.get(named[node])) for node in nodes}
+        known = {*nodes, *named.values()}
         unknown = next((key for key in groups if key not in known), None)
         if nodes and unknown is not None and not any(found.values()):
             raise ValueError(f"groups name nothing in this graph; {shorten(repr(unknown))} is not one of its nodes.")
@@ -106,7 +105,7 @@ def _parts(
     for node, path in found.items():
         if path is not None and (not isinstance(path, str) or not all(path.split("."))):
             raise ValueError(
-                f"The group of {shorten(names[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
+                f"The group of {shorten(named[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
             )
     return {node: tuple(path.split(".")) for node, path in found.items() if path is not None and node is not loss}
 
