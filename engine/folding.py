@@ -64,7 +64,7 @@ def folded(
     collapse: int | None,
     expand: str | Iterable[str],
 ) -> Folding:
-    """Fold each group of `nodes` to the first `collapse` parts of its path, and open those named in `expand` by one part more.
+    """Fold each group of `nodes` to the first `collapse` parts of its path; those named in `expand` by one part more.
 
     Without `collapse` nothing is folded but where there are more than 300 nodes. The loss and groups of one node are
     never folded. Raises ValueError for a depth below 1, a fold to open that is not there, or options without
