@@ -138,19 +138,21 @@ class _Graph:
         group = self._groups()
         example = self._examples(group)
         names = self.parts.paths
-        ends = {node: f".ex{number}" for node, number in example.items() if number}
-        return {node: names[group[node]] + ends.get(node, "") for node in self.every[:-1]}
+        found = {node: names[group[node]] + (f".ex{number}" if number else "") for node, number in example.items()}
+        using: dict[Value, str] = {}  # the path of what uses a constant; empty where there are several
+        for node, operands in self.operands.items():
+            for operand in operands:
+                if operand.is_constant:
+                    using[operand] = found[node] if using.setdefault(operand, found[node]) == found[node] else ""
+        found |= {constant: path or names[group[constant]] for constant, path in using.items()}
+        return {node: found[node] for node in self.every[:-1]}
 
     def _groups(self) -> dict[Value, int]:
         group = {leaf: self.inputs if leaf in self.goal else self.loss for leaf in self.every}
         group |= self.parts.of
-        using: dict[Value, int] = {}  # the group that uses a constant, or _SEVERAL
         for node, operands in self.operands.items():
             group[node] = self._group(node, operands, group)
-            for operand in operands:
-                if operand.is_constant:
-                    using[operand] = group[node] if using.setdefault(operand, group[node]) == group[node] else _SEVERAL
-        return group | {constant: number for constant, number in using.items() if number != _SEVERAL}
+        return group
 
     def _group(self, node: Value, operands: Sequence[Value], group: Mapping[Value, int]) -> int:
         if node in self.settled:

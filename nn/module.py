@@ -56,20 +56,22 @@ class Module:
     def groups(self, loss: Value) -> dict[Value, str]:
         """Where every node under `loss` but the loss itself is at home, as a dotted path whose numbers count from 1.
 
-        A parameter is at home in the module that holds it: unit 1 of an MLP's layer 2 is `layer2.unit1`, the module at
-        `blocks[0].attention` of a class of your own `blocks1.attention`. What the model itself holds is in a group with
-        the name of its class in small letters. Batch normalization of that unit is `layer2.unit1.norm`.
+        A parameter is at home in the module that holds it: unit 1 of an MLP's layer 2 is `layer2.unit1`, and its batch
+        normalization `layer2.unit1.norm`. In a class of your own the module at `self.blocks[0].attention` is
+        `blocks1.attention`; what the model holds itself goes by the name of its class in small letters.
 
         A computed node is at home, by the first of these that tells,
-        - in the module whose parameters it puts to use, and Z, N and A in their unit;
-        - where all its operands are, if nothing else uses them, as those of a sum or an activation (not behind A);
-        - in the loss, if it leads to no module;
-        - in the module that it leads to, if it is one alone;
-        - in the last module that it is computed from, in the order of `named_parameters`.
-        The other leaves are `inputs` if they lead to a module, else `loss`; constants are where they are used.
 
-        What belongs to one example of a batch has the end `.ex3`, as the labels of a batch tell; in the inputs and the
-        loss, what is computed with something shared is shared.
+        - in the module whose parameters it puts to use (p² of a penalty does not), and Z, N and A in their unit;
+        - in the module of all its operands, if nothing else uses them, as a sum or an activation does; but nothing
+          stays with a unit behind its A;
+        - in the loss, if it leads to no module;
+        - in the module that it leads to first, if that is one alone;
+        - in the last of the modules that it is computed from, in the order of `named_parameters`, or in the inputs.
+
+        Leaves that lead to a module are `inputs`, others `loss`. Constants are where they are used. What belongs to one
+        example of a batch has the end `.ex3`, as far as labels such as `x1_ex3` tell; in the inputs and the loss, what
+        is computed with something that the examples share is shared too.
 
         Raises TypeError for what is no Value and ValueError for one that is computed from none of the parameters.
         """
