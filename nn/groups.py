@@ -113,14 +113,14 @@ class _Graph:
         for node, operands in self.operands.items():
             used = [of[operand] for operand in operands if operand in of]
             settles = bool(used) and _puts_to_use(node, operands, len(used))
-            group = max(used if settles else [source[operand] for operand in operands if operand in source], default=0)
+            made_of = used if settles else [source[operand] for operand in operands if operand in source]
+            group = max(made_of, default=self.inputs)
             if node.label and (told := self.parts.labelled.get((group, without_example(node.label)[0]))):
                 group, ends = told
                 settles = True
                 if ends:
                     self.outputs.add(node)
-            if group:
-                source[node] = group
+            source[node] = group
             if settles:
                 self.settled[node] = group
 
@@ -160,12 +160,10 @@ class _Graph:
         if node.op in ACTIVATIONS:  # with the constants that belong to it, such as the slope of leaky_relu
             operands = [operand for operand in operands if not operand.is_constant]
         found = {group[operand] for operand in operands}
-        if len(found) == 1 and self._only_here(node, operands):
-            (shared,) = found
-            if self.inputs < shared < self.loss:
-                return shared
+        if len(found) == 1 and self.inputs not in found and self._only_here(node, operands):
+            return found.pop()
         goal = self.goal.get(node, self.loss)
-        return self.source.get(node, self.inputs) if goal == _SEVERAL else goal
+        return self.source[node] if goal == _SEVERAL else goal
 
     def _only_here(self, node: Value, operands: Sequence[Value]) -> bool:
         return all([self.user[operand] is node and operand not in self.outputs for operand in operands])
@@ -182,7 +180,7 @@ class _Graph:
         for node, operands in self.operands.items():  # what meets in the inputs or in the loss stays together
             home = group[node]
             if told[node] and home in (self.inputs, self.loss):
-                shared = [one for one in operands if group[one] == home and not (told[one] or one.is_constant)]
+                shared = [one for one in operands if group[one] == home and not told[one]]
                 told[node] = "" if shared else told[node]
         return told
 

@@ -232,6 +232,14 @@ def test_what_is_made_of_an_output_is_the_losss_also_if_it_looks_like_an_activat
     assert (groups[y], groups[p]) == ("layer2.unit1", "loss")
 
 
+@pytest.mark.parametrize("label", ["a2_1", "p", ""])
+def test_a_function_of_a_linear_output_is_the_losss_whatever_its_label(label):
+    model = MLP(2, [2, 1], seed=0)
+    p = model(X[0]).sigmoid()
+    p.label = label
+    assert model.groups(mse(p, 1.0))[p] == "loss"
+
+
 def test_a_penalty_on_the_weights_is_the_losss():
     model = MLP(2, [2, 1], "tanh", seed=0)
     squares = [p * p for p in model.parameters()] + [p**2 for p in model.parameters()]
@@ -281,6 +289,28 @@ def test_where_examples_meet_in_the_inputs_or_in_the_loss_they_stay_together():
     assert groups[shares[0]] == "loss"
     for depth in (1, 2, 3):
         assert cycle(groups, loss, depth) is None
+
+
+def test_constants_of_several_examples_make_no_cycle():
+    model = MLP(2, [1], seed=0)
+    half = total([0.25, 0.25])
+    loss = mse(model.batch(X), [half, half, 1.0])
+    groups = model.groups(loss)
+    assert groups[half] == "loss"
+    assert cycle(groups, loss, 2) is None
+
+
+def test_an_example_is_known_by_what_is_made_of_it_and_never_by_a_parameter():
+    model = MLP(2, [1, 1], atomic=True, seed=0)
+    rows = [[Value(0.5), Value(-1.0)], [Value(1.5), Value(0.3)]]
+    for parameter in model.parameters():
+        parameter.label += "_ex1"
+    groups = model.groups(mse(model.batch(rows), [1.0, 0.0]))
+    assert [[groups[x] for x in row] for row in rows] == [["inputs.ex1"] * 2, ["inputs.ex2"] * 2]
+    ends = [path for node, path in groups.items() if node.op == "*"]
+    assert sorted(ends) == sorted(
+        ["layer1.unit1.ex1", "layer1.unit1.ex2"] * 2 + ["layer2.unit1.ex1", "layer2.unit1.ex2"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -524,6 +554,23 @@ def test_numbers_as_inputs_are_constants_of_the_module_that_they_go_into():
     loss = (y - 2.0) ** 2
     groups = model.groups(loss)
     assert all((path == "linear") == (node in nodes(y)) for node, path in groups.items())
+
+
+def test_what_one_module_makes_of_its_inputs_is_at_home_in_it_and_what_several_use_in_the_inputs():
+    class Net(Module):
+        def __init__(self):
+            self.first, self.second = Linear(2, 1), Linear(1, 1)
+
+        def __call__(self, x):
+            a, b, c = x
+            both = a * b
+            return self.second([*self.first([tanh(c), both])])[0] + self.second([both])[0]
+
+    model, x = Net(), [Value(0.5), Value(-1.0), Value(2.0)]
+    groups = model.groups(mse(model(x), 1.0))
+    (both,) = [node for node in groups if node.parents == (x[0], x[1])]
+    (bent,) = [node for node in groups if node.op == "tanh"]
+    assert (groups[bent], groups[both], groups[x[0]]) == ("first", "inputs", "inputs")
 
 
 def test_a_parameter_behind_a_function_of_its_own_is_put_to_use_with_it():
