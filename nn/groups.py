@@ -109,6 +109,7 @@ class _Graph:
         self._look_ahead()
 
     def _settle(self) -> None:
+        """Forward: what uses parameters, or bears the label of its unit, is at home there."""
         of, source = self.parts.of, self.source
         for node, operands in self.operands.items():
             used = [of[operand] for operand in operands if operand in of]
@@ -125,6 +126,7 @@ class _Graph:
                 self.settled[node] = group
 
     def _look_ahead(self) -> None:
+        """Backward: where every node leads, as far as the next that is settled, and who uses it."""
         goals, users = self.goal, self.user
         for node, operands in reversed(self.operands.items()):
             goal = self.settled.get(node) or goals.get(node)
