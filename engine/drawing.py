@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ge
 from engine.explain import Words
 from engine.folding import MANY_NODES, Fold, folded
 from engine.forward import has_value, outdated, outdated_message
-from engine.graph import derivatives_by_parent, names, nodes, recorded_derivatives
+from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
 from engine.picture import Picture, colour_amount
 from engine.text import factor, nearest, shorten
@@ -100,6 +100,7 @@ class Drawing:
         *,
         order: Sequence[Value] = (),
         position: int | None = None,
+        digits: int = 6,
         room: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -109,11 +110,11 @@ class Drawing:
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
         self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), RANKDIRS)
         self._notation = options.get("notation", "plain")
-        self.words = Words(loss, notation=self._notation)
+        self.words = Words(loss, digits=digits, notation=self._notation)
         self._order, self._position = order, position
         self._every = nodes(loss)
         self._folding = folded(
-            self._every, names(loss), loss, options.get("groups"), options.get("collapse"), options.get("expand", ())
+            loss, self._every, options.get("groups"), options.get("collapse"), options.get("expand", ())
         )
         self._outdated = outdated(loss)
         self._room = room or {}

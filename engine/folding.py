@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from engine.graph import names
 from engine.text import nearest, shorten
 from engine.value import Value
 
 MANY_NODES = 300  # above this a drawing with groups folds itself
-READABLE = 60  # boxes of a drawing that folds itself
+READABLE = 30  # boxes of a drawing that folds itself: beyond, the arrows between them run together
 
 Groups: TypeAlias = Mapping[Any, str] | Callable[[Value], str | None]
 """A dotted path, such as `layer2.unit1`, for each node or for its name; a node without one is drawn as itself."""
@@ -57,14 +58,13 @@ class Folding:
 
 
 def folded(
-    nodes: Sequence[Value],
-    names: Mapping[Value, str],
     loss: Value,
+    nodes: Sequence[Value],
     groups: Groups | None,
     collapse: int | None,
     expand: str | Iterable[str],
 ) -> Folding:
-    """Fold each group to the first `collapse` parts of its path, and open those named in `expand` by one part more.
+    """Fold each group of `nodes` to the first `collapse` parts of its path; those named in `expand` by one part more.
 
     Without `collapse` nothing is folded but where there are more than 300 nodes. The loss and groups of one node are
     never folded. Raises ValueError for a depth below 1, a name or a fold to open that is not there, or options
@@ -80,7 +80,7 @@ def folded(
         return Folding({node: node for node in nodes})
     if collapse is not None and (not isinstance(collapse, int) or isinstance(collapse, bool) or collapse < 1):
         raise ValueError(f"collapse is the depth to fold to, a whole number from 1 on, and it is {collapse!r:.60}.")
-    parts = _parts(nodes, names, loss, groups)
+    parts = _parts(loss, nodes, groups)
     _refuse_unknown(opened, parts.values())
     if collapse is None and len(nodes) > MANY_NODES:
         return _folded_by_itself(nodes, parts, opened)
@@ -102,13 +102,12 @@ def _opened(expand: Any) -> list[str]:
     return opened
 
 
-def _parts(
-    nodes: Sequence[Value], names: Mapping[Value, str], loss: Value, groups: Groups
-) -> dict[Value, tuple[str, ...]]:
+def _parts(loss: Value, nodes: Sequence[Value], groups: Groups) -> dict[Value, tuple[str, ...]]:
     """The parts of each node's path, for the nodes that have one."""
+    named = names(loss)
     if isinstance(groups, Mapping):
-        _refuse_unknown_keys(groups, names)
-        found = {node: groups.get(node, groups.get(names[node])) for node in nodes}
+        _refuse_unknown_keys(groups, named)
+        found = {node: groups.get(node, groups.get(named[node])) for node in nodes}
     elif callable(groups):
         found = {node: groups(node) for node in nodes}
     else:
@@ -116,20 +115,20 @@ def _parts(
     for node, path in found.items():
         if path is not None and (not isinstance(path, str) or not all(path.split("."))):
             raise ValueError(
-                f"The group of {shorten(names[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
+                f"The group of {shorten(named[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
             )
     return {node: tuple(path.split(".")) for node, path in found.items() if path is not None and node is not loss}
 
 
-def _refuse_unknown_keys(groups: Mapping[Any, str], names: Mapping[Value, str]) -> None:
+def _refuse_unknown_keys(groups: Mapping[Any, str], named: Mapping[Value, str]) -> None:
     """Groups may hold nodes of a larger graph, but none of another, and no name that is not in this one."""
-    known = dict.fromkeys(names.values())
+    known = dict.fromkeys(named.values())
     for key in groups:
         if not isinstance(key, Value | str):
             raise TypeError(f"groups maps nodes or their names to paths, and {key!r:.60} is neither.")
         if isinstance(key, str) and key not in known:
             raise ValueError(f"groups: no node is called {shorten(key)!r}. {nearest(key, known)}")
-    if groups and not any(isinstance(key, str) or key in names for key in groups):
+    if groups and not any(isinstance(key, str) or key in named for key in groups):
         raise ValueError(
             "groups has no node of this graph: they are those of another. Ask for the groups of this loss."
         )

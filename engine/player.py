@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -129,7 +129,7 @@ def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
             if drawing.kind(box) != "constant":
                 found.texts[identifier] = [(0, drawing.gradient_line(box))]
         for step in walk:
-            found.steps.append(step)
+            found.steps.append(replace(step, _words=drawing.words))
             for box in _reached(step, drawing):
                 line = drawing.gradient_line(box)
                 history = found.texts[drawing.identifiers[box]]
@@ -149,15 +149,15 @@ def _reached(step: Step, drawing: Drawing) -> list[Box]:
 def _section(walk: Backprop, identifier: str, options: Options) -> str:
     """One player. The layout is computed once; its frames are told apart by classes and texts alone."""
     options = {"rankdir": "TB", **options}  # room beside the picture for the words
-    first = Drawing(walk.loss, order=walk.order, position=0, **options)
+    digits = walk.words.digits
+    first = Drawing(walk.loss, order=walk.order, position=0, digits=digits, **options)
     recording = _recorded(walk, first)
     room = {name: max((line for _, line in history), key=len) for name, history in recording.texts.items()}
-    drawing = Drawing(walk.loss, order=walk.order, position=0, room=room, **options)
+    drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
     picture = drawing.picture(f"{identifier}-")
     told = _Telling(walk, drawing, recording)
     data = told.data(picture)
-    words = walk.words
-    loss = html.escape(words.names[walk.loss])
+    loss = html.escape(drawing.words.names[walk.loss])
     return Template(_asset("player_section.html")).substitute(
         id=identifier,
         loss=loss,
@@ -174,7 +174,7 @@ class _Telling:
 
     def __init__(self, walk: Backprop, drawing: Drawing, recording: _Recording) -> None:
         self.walk, self.drawing, self.recording = walk, drawing, recording
-        self.words = walk.words
+        self.words = drawing.words
         self.number = {box: number for number, box in enumerate(drawing.boxes)}
         self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=LONGEST_STORY)
         self.gradient = {walk.loss: 1.0} | {

@@ -286,7 +286,7 @@ class Backprop:
         On each edge along which the last step passed its gradient stands local derivative × incoming gradient =
         amount.
         """
-        return Drawing(self.loss, order=self.order, position=self.position, **options)
+        return Drawing(self.loss, order=self.order, position=self.position, digits=self.words.digits, **options)
 
     def save_html(
         self, path: str | os.PathLike[str], *, beside: Iterable[Backprop] = (), **options: Unpack[Options]
