@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from engine.explain import Words
-from engine.folding import MANY_NODES, Fold, folded
+from engine.folding import MANY_NODES, Fold, folded, members
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
@@ -179,8 +179,7 @@ class Drawing:
 
     def ranks(self, box: Box) -> list[int]:
         """Where in the walk the nodes of a box are applied, counted from 0; none for leaves."""
-        members = box.members if isinstance(box, Fold) else (box,)
-        return sorted(self._ranks[node] for node in members if node in self._ranks)
+        return sorted(self._ranks[node] for node in members(box) if node in self._ranks)
 
     def mark(self, box: Box) -> Mark | None:
         """What the walk has done with a box; None for leaves, and in a picture without a walk."""
@@ -205,7 +204,7 @@ class Drawing:
     def lines(self, box: Box) -> list[str]:
         """The lines of a box's label."""
         if isinstance(box, Fold):
-            return [*self._mark_lines(box), box.path, self.size(box), self.gradient_line(box)]
+            return [*self._mark_lines(box), *self._warning(box), box.path, self.size(box), self.gradient_line(box)]
         words, node = self.words, box
         if node.is_constant:
             return [words.number(node.data)]
@@ -219,7 +218,7 @@ class Drawing:
             data += f", now {words.number(out)}" if out != node.data else ", other derivatives now"
         return [
             *self._mark_lines(box),
-            *(["OUTDATED"] if node in self._outdated else []),
+            *self._warning(node),
             f"{name} = {formula}" if formula else name,
             data,
             self.gradient_line(box),
@@ -230,6 +229,9 @@ class Drawing:
         if isinstance(box, Fold):
             return f"‖grad‖ {self.words.number(box.gradient_norm)}"
         return f"grad {self.words.number(box.grad)}"
+
+    def _warning(self, box: Box) -> list[str]:
+        return ["OUTDATED"] if any(node in self._outdated for node in members(box)) else []
 
     def _mark_lines(self, box: Box) -> list[str]:
         mark = self.mark(box)
@@ -282,7 +284,7 @@ class Drawing:
 
         kind, mark = self.kind(box), self.mark(box)
         style, width = MARK_STYLE[mark] if mark else ("solid", "1.5" if kind == "loss" else "1")
-        if box in self._outdated:
+        if self._warning(box):
             style, width = "dotted", "2"
         rounded = "rounded," if kind == "operation" else ""
         small = {"width": "0.3", "height": "0.25", "margin": "0.04"} if kind == "constant" else {}

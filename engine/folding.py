@@ -41,6 +41,11 @@ class Fold:
 Box: TypeAlias = Value | Fold
 
 
+def members(box: Box) -> tuple[Value, ...]:
+    """The nodes that a box stands for."""
+    return box.members if isinstance(box, Fold) else (box,)
+
+
 @dataclass(frozen=True)
 class Folding:
     """How the nodes of a graph are drawn: `box[node]` is the node itself, or the fold it is in.
@@ -153,11 +158,11 @@ def _boxes(
         if length <= len(path):
             place[node] = path[:length]
     size = Counter(place.values())
-    members: dict[tuple[str, ...], list[Value]] = {}
+    held: dict[tuple[str, ...], list[Value]] = {}
     for node in nodes:
         if node in place and size[place[node]] > 1:
-            members.setdefault(place[node], []).append(node)
-    folds = {path: Fold(".".join(path), tuple(inside)) for path, inside in members.items()}
+            held.setdefault(place[node], []).append(node)
+    folds = {path: Fold(".".join(path), tuple(inside)) for path, inside in held.items()}
     return {node: folds.get(place[node], node) if node in place else node for node in nodes}
 
 

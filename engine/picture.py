@@ -20,7 +20,7 @@ SVG = "http://www.w3.org/2000/svg"
 FONT_FAMILY = "Verdana, 'DejaVu Sans', sans-serif"
 LINE_HEIGHT, CHARACTER = 11.5, 5.9  # of an amount's font size, 9: a line, and the mean width of its characters
 MARGIN = 6.0  # between a node and the mark around it
-ALONG = (0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8)  # where on its edge an amount may stand, the best first
+ALONG = (0.5, 0.44, 0.56, 0.38, 0.62, 0.33, 0.67, 0.28, 0.72, 0.24, 0.76, 0.2, 0.8)  # on an edge, the best place first
 CELL = 150.0  # the grid in which what is hidden is looked up
 TOWARD_PARENTS = {"LR": (-1, 0), "RL": (1, 0), "TB": (0, -1), "BT": (0, 1)}
 
@@ -54,6 +54,24 @@ class Frame:
         """The cells of a grid that it lies in."""
         across = range(int(self.left // CELL), int(self.right // CELL) + 1)
         return itertools.product(across, range(int(self.top // CELL), int(self.bottom // CELL) + 1))
+
+
+class _Grid:
+    """Frames, looked up by where they are."""
+
+    def __init__(self, frames: Iterable[Frame] = ()) -> None:
+        self._by_cell: dict[tuple[int, int], list[Frame]] = {}
+        for frame in frames:
+            self.add(frame)
+
+    def add(self, frame: Frame) -> None:
+        for cell in frame.cells():
+            self._by_cell.setdefault(cell, []).append(frame)
+
+    def hidden_by(self, frame: Frame) -> float:
+        """How much of them a frame would hide."""
+        near = dict.fromkeys(other for cell in frame.cells() for other in self._by_cell.get(cell, ()))
+        return sum(map(frame.overlap, near))
 
 
 class Picture:
@@ -92,13 +110,8 @@ class Picture:
         return {name: _frame(group) for name, group in self.nodes.items()}
 
     @cached_property
-    def _nodes_by_cell(self) -> dict[tuple[int, int], list[Frame]]:
-        found: dict[tuple[int, int], list[Frame]] = {}
-        for frame in self.frames.values():
-            framed = frame.grown(MARGIN)
-            for cell in framed.cells():
-                found.setdefault(cell, []).append(framed)
-        return found
+    def _nodes_in_grid(self) -> _Grid:
+        return _Grid(frame.grown(MARGIN) for frame in self.frames.values())
 
     @property
     def _graph(self) -> Element:
@@ -143,19 +156,17 @@ class Picture:
 
         Returns the groups that were added over all else, one for each edge.
         """
-        taken: list[Frame] = []
-        added = []
+        nodes, taken, added = self._nodes_in_grid, _Grid(), []
         for edge, lines in written:
             width, height = max(map(len, lines)) * CHARACTER + 6.0, len(lines) * LINE_HEIGHT + 4.0
-            taken.append(min(_candidates(edge, width, height), key=lambda frame: self._hidden(frame, taken)))
-            added.append(_amount(taken[-1], lines))
+            hidden = {
+                frame: nodes.hidden_by(frame) + taken.hidden_by(frame) for frame in _candidates(edge, width, height)
+            }
+            best = min(hidden, key=lambda frame: round(hidden[frame]))
+            taken.add(best)
+            added.append(_amount(best, lines))
         self._graph.extend(added)
         return added
-
-    def _hidden(self, frame: Frame, taken: Sequence[Frame]) -> int:
-        """How much of nodes and of other amounts a frame would hide."""
-        nodes = {other for cell in frame.cells() for other in self._nodes_by_cell.get(cell, ())}
-        return round(sum(frame.overlap(other) for other in [*nodes, *taken]))
 
     def written(self) -> str:
         """The picture as text."""
@@ -224,8 +235,8 @@ def _flattened(controls: Sequence[Point]) -> list[Point]:
     line = [controls[0]]
     for begin in range(0, len(controls) - 3, 3):
         (ax, ay), (bx, by), (cx, cy), (dx, dy) = controls[begin : begin + 4]
-        for number in range(1, 13):
-            t = number / 12
+        for number in range(1, 49):
+            t = number / 48
             a, b, c, d = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3
             line.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
     return line

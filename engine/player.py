@@ -20,7 +20,7 @@ from typing import Any, Unpack
 
 from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
-from engine.folding import Box, Fold
+from engine.folding import Box, Fold, members
 from engine.graph import nodes, paths_to_all
 from engine.picture import Picture, texts
 from engine.text import shorten
@@ -253,13 +253,12 @@ class _Telling:
         if history:
             lines[-1].set("class", "grad")
             lines[-1].text = history[0][1]
-        members = box.members if isinstance(box, Fold) else (box,)
         return {
             "id": group.get("id"),
             "title": title,
             "ranks": ranks,
             "texts": history,
-            "complete": max(map(self.walk.completed_at, members)),
+            "complete": max(map(self.walk.completed_at, members(box))),
             "why": self._why(box),
         }
 

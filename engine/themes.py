@@ -43,7 +43,7 @@ THEMES: dict[ThemeName, Theme] = {
             "loss": "#A33F00",
             "fold": "#5B3E8C",
         },
-        mark={"done": "#00634A", "now": "#A8005C", "next": "#0072B2", "later": "#555555"},
+        mark={"done": "#00634A", "now": "#A8005C", "next": "#00649C", "later": "#555555"},
     ),
     "dark": Theme(
         background="#15181C",
