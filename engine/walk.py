@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
@@ -22,6 +22,7 @@ from engine.text import factor, shorten
 from engine.value import Value
 
 if TYPE_CHECKING:
+    from engine.prediction import Prediction, Score
     from engine.value import Number
 
 _ANEW = "restart() computes everything from the leaves and begins anew."
@@ -40,6 +41,16 @@ class Step:
 
     def __str__(self) -> str:
         return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
+
+    @property
+    def received(self) -> tuple[float, ...]:
+        """What each consumer of the node sent, the terms of `grad`; nothing for the loss."""
+        return self._received
+
+    @property
+    def words(self) -> Words:
+        """The names and formulas of the graph."""
+        return self._words
 
     @property
     def rows(self) -> Rows:
@@ -236,10 +247,14 @@ class Backprop:
 
     def _check_all_untouched(self) -> None:
         """The same for the whole graph."""
+        self._check_graph_untouched()
+        self._check_gradients(nodes(self.loss))
+
+    def _check_graph_untouched(self) -> None:
+        """The same for the data and derivatives of the whole graph."""
         if found := outdated(self.loss):
             raise ValueError(f"{edited_message(self.loss, found)} {_ANEW}")
         self._check_derivatives()
-        self._check_gradients(nodes(self.loss))
 
     def _check_derivatives(self) -> None:
         if [recorded_derivatives(node) for node in self.order] != self._recorded:
@@ -435,6 +450,27 @@ class Backprop:
                 raise
         found, count = paths(self.loss, target)
         return Why(target, tuple(found), count, gradient, self.words)
+
+    def predict(self, question: Value | str, answer: Any, *, digits: int = 3) -> Prediction:
+        """Judge a prediction of the loss's gradient by a node, as `compare` judges an answer, and count it in `score`.
+
+        The question is a node, its name, or any that `compare` takes without a learning rate, such as `"local(u, v)"`;
+        the answer a number, a number as text, or a formula. The walk stays where it is. An answer that can't be read
+        has the verdict "invalid" and isn't counted. Raises LookupError and ValueError for a question that is none.
+        """
+        from engine.prediction import predict
+
+        self._check_graph_untouched()
+        prediction = predict(self, question, answer, digits)
+        self.score.add(prediction)
+        return prediction
+
+    @cached_property
+    def score(self) -> Score:
+        """What was predicted in this walk, and how it went."""
+        from engine.prediction import Score
+
+        return Score(self.words.names[self.loss])
 
     def draw(self, **options: Unpack[Options]) -> Drawing:
         """The graph with what is done, now and next marked; the options are those of `engine.draw`.
