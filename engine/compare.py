@@ -435,15 +435,16 @@ class Comparison:
             if not math.isfinite(answer):
                 undefined += 1
                 if undefined > min(EXCUSED, len(candidates) // 4):
-                    return f"The formula has no value at some points, such as {self._written(formula, candidate)}."
+                    return f"The formula has no value at some points, such as {self.written(formula, candidate)}."
             elif abs(answer - right.value) > tolerance:
                 return (
-                    f"For example at {self._written(formula, candidate)} it gives {number(answer, 9)}, "
+                    f"For example at {self.written(formula, candidate)} it gives {number(answer, 9)}, "
                     f"and the engine {number(right.value, 9)}."
                 )
         return ""
 
-    def _written(self, formula: Formula, candidate: Candidate) -> str:
+    def written(self, formula: Formula, candidate: Candidate) -> str:
+        """The point, by the names that an answer uses."""
         used = [self.by_name[name] for name in formula.names if name in self.by_name]
         return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in used[:5])
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from engine.formula import Formula, FormulaError, Source, record_or_compute, tidy_name
 from engine.graph import named_nodes
+from engine.printed import literal_of
 from engine.text import nearest, shorten
 from engine.value import Value
 from engine.walk import Backprop
@@ -122,6 +123,11 @@ class Expression:
         """Whether no node takes part."""
         return not self._used()
 
+    @property
+    def is_literal(self) -> bool:
+        """Whether it is a number as it stands."""
+        return literal_of(self.formula) is not None
+
     def _at(self, name: str, meaning: _Meaning) -> Value:
         """The node meant, which may be the one that comes next."""
         if meaning.node is not None:
@@ -148,6 +154,11 @@ class Expression:
         """The number that it is now. Raises FormulaError, pointing at the place, where it has none."""
         environment = self.environment(lambda node: node.data, lambda node: node.grad)
         return float(self.formula.evaluate(environment, apply=record_or_compute))
+
+    @staticmethod
+    def as_typed(name: str) -> str:
+        """A name of `environment` as a person writes it."""
+        return name.translate(_RESTORED)
 
     def __str__(self) -> str:
         return self.text

@@ -19,7 +19,7 @@ from engine.mistakes import Hypothesis, contribution_mistakes, mistakes_at, sum_
 from engine.printed import judge_number, judge_product, literal_of
 from engine.report import Mistake
 from engine.sampling import Candidate, Gradient
-from engine.text import shorten, table
+from engine.text import number, shorten, table
 from engine.value import Value
 from engine.walk import Backprop
 
@@ -109,16 +109,16 @@ def _fits(text: str, obtained: float) -> Callable[[float], bool]:
         formula = Formula(text)
         literal = literal_of(formula)
         if literal is not None:
-            return lambda number: judge_number(literal, number, DIGITS, 0.0)[0] == "right"
+            return lambda given: judge_number(literal, given, DIGITS, 0.0)[0] == "right"
         if not formula.names:
-            return lambda number: judge_product(formula, number, 0.0)[0] == "right"
+            return lambda given: judge_product(formula, given, 0.0)[0] == "right"
     except ValueError:  # not by itself
         pass
-    return lambda number: math.isclose(obtained, number, rel_tol=SAME)
+    return lambda given: math.isclose(obtained, given, rel_tol=SAME)
 
 
 def _fitting(hypotheses: Sequence[Hypothesis], fits: Callable[[float], bool]) -> tuple[Mistake, ...]:
-    return tuple(dict.fromkeys(mistake for number, mistake in hypotheses if fits(number)))[:MOST_TOLD]
+    return tuple(dict.fromkeys(mistake for given, mistake in hypotheses if fits(given)))[:MOST_TOLD]
 
 
 def _perhaps(mistakes: Sequence[Mistake]) -> str:
@@ -198,6 +198,11 @@ class _AtBlank(Comparison):
             lambda node: candidate.values.get(node, node.data),
             lambda node: self.sampler.gradient(candidate, "gradient", self.loss, node).value,
         )
+
+    def written(self, formula: Formula, candidate: Candidate) -> str:
+        """The point, by the names that the answer uses, gradients too."""
+        used = list(self.environment(formula, candidate).items())[:5]
+        return ", ".join(f"{Expression.as_typed(name)} = {number(value, 4)}" for name, value in used)
 
 
 class Score:

@@ -502,11 +502,15 @@ class Backprop:
         except LayoutError:
             return None
 
-    def interact(self, commands: Iterable[str] | None = None) -> None:
-        """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""
+    def interact(self, commands: Iterable[str] | None = None, *, parameters: Iterable[Value | str] = ()) -> None:
+        """Step through by commands, at a terminal or in a notebook; `h` lists them. With `commands`, do those instead.
+
+        `parameters` are the leaves that the command `update` changes. Raises LookupError for a name among them that is
+        not in the graph.
+        """
         from engine.debugger import Debugger
 
-        Debugger(self, commands=commands).cmdloop()
+        Debugger(self, commands=commands, parameters=parameters).cmdloop()
 
     def __repr__(self) -> str:
         loss = self.words.names[self.loss]
