@@ -134,10 +134,15 @@ def judge_blank(walk: Backprop, blank: Blank, answer: str, source: Source | None
     mistakes: tuple[Mistake, ...] = ()
     if verdict == "wrong":
         mistakes = _fitting(mistakes_at(blank), _fits(expression.text, obtained))
-        message = _perhaps(mistakes) or message
+        by_chance = math.isclose(obtained, blank.expected, rel_tol=SAME)  # and not elsewhere, as the message says
+        message = _perhaps(mistakes) or (message if by_chance else _here(expression, obtained))
     return Prediction(
         blank.question, expression.text, verdict, blank.expected, message, mistakes, blank.operation, blank.step.index
     )
+
+
+def _here(expression: Expression, obtained: float) -> str:
+    return "" if expression.is_literal else f"Here it gives {number(obtained)}."
 
 
 def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outcome, float, str]:

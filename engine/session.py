@@ -146,17 +146,17 @@ class Session(cmd.Cmd):
         return int(text)
 
     def do_history(self, text: str) -> None:
-        """history [N]: the last N commands (20), those of earlier sessions too."""
+        """history [N]: the last commands, of earlier sessions too."""
         lines = self._history.lines
         first = max(0, len(lines) - (self._count(text) if text else 20))
         self._say("\n".join(f"{place + 1:4}  {lines[place]}" for place in range(first, len(lines))))
 
     def do_q(self, text: str) -> bool:
-        """q, quit, exit: end the session; the walk stays where it is."""
+        """q, quit, exit: end; the walk stays where it is."""
         return True
 
     def do_h(self, text: str) -> None:
-        """h, help [COMMAND]: this help; what a command does."""
+        """h, help [COMMAND]: this help; more about a command."""
         if text:
             found = getattr(self, f"do_{text}", None)
             if found is None:
@@ -171,7 +171,7 @@ class Session(cmd.Cmd):
 
     def _help_of(self, name: str) -> tuple[str, str]:
         usage, _, meaning = inspect.cleandoc(getattr(self, f"do_{name}").__doc__).partition("\n")[0].partition(": ")
-        return usage, meaning
+        return usage, meaning.removesuffix(".")
 
     do_quit, do_exit = do_q, do_q
     do_help = do_h  # type: ignore[assignment]
