@@ -374,7 +374,7 @@ class Debugger(Session):
 
     def _way(self) -> Sequence[Value]:
         """The path of largest product from the loss to where the walk is."""
-        target = self._leaf or self._next_node()
+        target = self._next_node() if self._leaf is None else self._leaf
         if target is None:
             raise ValueError("The walk is at its end, and no node comes next: give a NAME, or go back.")
         found, _ = paths(self.walk.loss, target, limit=1)

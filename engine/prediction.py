@@ -167,9 +167,9 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
         right = math.isclose(obtained, expected, rel_tol=SAME, abs_tol=noise)
         verdict, message = "right" if right else "wrong", ""
     if verdict == "wrong" and any("." in formula.literal_text(literal) for literal in formula.literals):
-        rounded = judge_product(formula, expected, noise, environment)  # names and rounded numbers
-        if rounded[0] == "right":
-            return "right", obtained, ""
+        rounded, _, _, said = judge_product(formula, expected, noise, environment)  # names and rounded numbers
+        if rounded != "wrong":
+            return rounded, obtained, said
     return verdict, obtained, message
 
 

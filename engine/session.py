@@ -34,7 +34,7 @@ class Session(cmd.Cmd):
         self.failed = False
         self._line = ""  # the command that is being done
         self._busy = self._asking = False
-        self._typed = commands is None and (sys.stdin.isatty() or in_notebook())
+        self._typed = commands is None and ((sys.stdin is not None and sys.stdin.isatty()) or in_notebook())
         self.use_rawinput = self._typed
         self.prompt = "(chalk) " if self._typed else ""
         self._screen = Screen(self.stdout, terminal=self._typed and self.stdout.isatty())
@@ -45,7 +45,10 @@ class Session(cmd.Cmd):
         raise NotImplementedError
 
     def cmdloop(self, intro: str | None = None) -> None:
-        """Read and do commands until `q` or the end of the input; Ctrl-C gives a new prompt."""
+        """Read and do commands until `q` or the end of the input; Ctrl-C gives a new prompt.
+
+        Raises RuntimeError where nobody can type, as in a notebook that is run by a program.
+        """
         with self._history.at_the_arrow_keys() if self._typed else nullcontext():
             if self._typed:
                 self._say(self._greeting())
@@ -61,6 +64,13 @@ class Session(cmd.Cmd):
                         return
                     self._busy = self._asking = False
                     self._say("\n(interrupted; q quits)")
+                except RuntimeError as error:
+                    if self._busy or not in_notebook():
+                        raise
+                    raise RuntimeError(
+                        "Nobody can type in this notebook, since a program runs it: give the commands, as in "
+                        "walk.interact(['n', 'why w5'])."
+                    ) from error
 
     def precmd(self, line: str) -> str:
         """Remember a command."""
