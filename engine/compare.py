@@ -319,13 +319,13 @@ class Comparison:
 
     def judge_formula(self, question: Question, formula: Formula) -> tuple[Verdict, str]:
         """Judge an answer over names at many points."""
-        candidates = self._points(question, formula)
+        candidates = self.points(question, formula)
         if len(candidates) < 2:
             return "undecided", "No two points were found at which the engine's answer has digits to compare with."
         found = self._agrees(question, formula, candidates, {})
         if not found:
             return "right", self._one_sided(candidates)
-        if not self._usable(question, self.sampler.given) or not self._agrees(
+        if not self.usable(question, self.sampler.given) or not self._agrees(
             question, formula, [self.sampler.given], {}
         ):
             ways, more = self._put_in(formula)
@@ -345,17 +345,17 @@ class Comparison:
             )
         return "wrong", found
 
-    def _points(self, question: Question, formula: Formula) -> list[Candidate]:
+    def points(self, question: Question, formula: Formula) -> list[Candidate]:
         """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
         usable = {
-            reach: filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(reach))
+            reach: filter(lambda candidate: self.usable(question, candidate), self.sampler.stream(reach))
             for reach in (NARROW, WIDE, NEAR, *FAR)
         }
         chosen = [
             candidate for reach, wanted in POINTS.items() for candidate in itertools.islice(usable[reach], wanted)
         ]
         # The given values may lie where no point was drawn, beyond a kink: look around them too.
-        given = [self.sampler.given] if self._usable(question, self.sampler.given) else []
+        given = [self.sampler.given] if self.usable(question, self.sampler.given) else []
         chosen += [*given, *itertools.islice(usable[NEAR], NEARBY if len(chosen) > 1 else sum(POINTS.values()))]
         # Which sides a point lies on, all together, says which formula holds there: look for other combinations.
         seen = {self._sides(formula, candidate) for candidate in chosen}
@@ -375,7 +375,8 @@ class Comparison:
         names = sorted(self.words.names[node] for node in alone if isinstance(node, Value))
         return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
 
-    def _usable(self, question: Question, candidate: Candidate) -> bool:
+    def usable(self, question: Question, candidate: Candidate) -> bool:
+        """Whether the engine's own answer has digits at a point."""
         grad = self.expected(question, candidate)
         return grad.steady and math.isfinite(grad.value)
 

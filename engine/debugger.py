@@ -345,13 +345,15 @@ class Debugger(Session):
         """
         way = self._way()
         here = len(way) - 1 - self._up
-        gradients = [self._way_gradient(node) for node in way]
-        wide = max(map(len, gradients))
-        lines = [
-            f"{'>' if place == here else ' '} {gradient:<{wide}}   {self._own_line(node)}"
-            for place, (node, gradient) in enumerate(zip(way, gradients, strict=True))
-        ]
-        self._say("\n".join(_windowed(lines, here)))
+        shown = _around(here, len(way))
+        gradients = {place: self._way_gradient(way[place]) for place in shown}
+        wide = max(map(len, gradients.values()))
+        before = -1
+        for place, gradient in gradients.items():
+            if place > before + 1:
+                self._say(f"  … {place - before - 1} nodes …")
+            self._say(f"{'>' if place == here else ' '} {gradient:<{wide}}   {self._own_line(way[place])}")
+            before = place
 
     def do_up(self, text: str) -> None:
         """up, u [N]: look further up that path, towards the loss.
@@ -594,16 +596,9 @@ class Debugger(Session):
         return ", ".join(map(shorten, self._names()[:3]))
 
 
-def _windowed(lines: Sequence[str], here: int) -> list[str]:
-    """The first lines, those around one, and the last; what is left out is counted."""
-    if len(lines) <= _MOST_LISTED:
-        return list(lines)
-    kept = sorted(
-        {*range(5), *range(max(0, here - 12), min(len(lines), here + 13)), *range(len(lines) - 5, len(lines))}
-    )
-    shown: list[str] = []
-    for before, place in zip([-1, *kept], kept, strict=False):
-        if place > before + 1:
-            shown.append(f"  … {place - before - 1} nodes …")
-        shown.append(lines[place])
-    return shown
+def _around(here: int, count: int) -> list[int]:
+    """The places of a listing that are shown: all of a short one, else the first, those around `here`, and the last."""
+    if count <= _MOST_LISTED:
+        return list(range(count))
+    near = range(max(0, here - 12), min(count, here + 13))
+    return sorted({*range(5), *near, *range(count - 5, count)})

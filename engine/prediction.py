@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -18,13 +19,14 @@ from engine.formula import Formula, Source
 from engine.mistakes import Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
 from engine.printed import judge_number, judge_product, literal_of
 from engine.report import Mistake
-from engine.sampling import Candidate, Gradient
+from engine.sampling import NEAR, Candidate, Gradient
 from engine.text import number, shorten, table
 from engine.value import Value
 from engine.walk import Backprop
 
 DIGITS = 3  # significant digits that a number needs
 SAME = 1e-9  # relative difference within which a formula gives a mistake's number
+CLOSE_BY = 8  # points at which a formula is tried besides the given values
 MOST_TOLD = 3  # mistakes that fit an answer
 
 Outcome = Literal["right", "wrong", "undecided", "invalid", "shown"]
@@ -159,22 +161,19 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
         return verdict, obtained, message
     obtained = expression.value()
     environment = expression.environment(lambda node: node.data, lambda node: node.grad)
-    if all(walk.completed_at(node) <= walk.position for node in expression.gradients):
-        verdict, message = _AtBlank(walk, blank, expression).judge()
-        if verdict != "wrong":
-            return verdict, obtained, message
-    else:  # a gradient so far is one here alone
-        right = math.isclose(obtained, expected, rel_tol=SAME, abs_tol=noise)
-        verdict, message = "right" if right else "wrong", ""
+    verdict, message = "right" if math.isclose(obtained, expected, rel_tol=SAME, abs_tol=noise) else "wrong", ""
+    if all(walk.completed_at(node) <= walk.position for node in expression.gradients):  # else it is so here alone
+        elsewhere, message = _AtBlank(walk, blank, expression).judge()
+        verdict = verdict if elsewhere == "undecided" else elsewhere
     if verdict == "wrong" and any("." in formula.literal_text(literal) for literal in formula.literals):
         rounded, _, _, said = judge_product(formula, expected, noise, environment)  # names and rounded numbers
         if rounded != "wrong":
             return rounded, obtained, said
-    return verdict, obtained, message
+    return verdict, obtained, "" if verdict == "right" else message
 
 
 class _AtBlank(Comparison):
-    """The comparison of one formula with one blank, at many points."""
+    """The comparison of one formula with one blank: here, and at points close by, on this side of every kink."""
 
     def __init__(self, walk: Backprop, blank: Blank, expression: Expression) -> None:
         super().__init__(walk.loss, None, DIGITS, 0, "gradient", ())
@@ -183,6 +182,12 @@ class _AtBlank(Comparison):
     def judge(self) -> tuple[Outcome, str]:
         """The verdict, and what to say."""
         return self.judge_formula(Question("gradient", self.loss, self._blank.node), self._expression.formula)
+
+    def points(self, question: Question, formula: Formula) -> list[Candidate]:
+        """The given values, and points close by."""
+        given = self.sampler.given
+        near = (one for one in self.sampler.stream(NEAR) if one.sides == given.sides and self.usable(question, one))
+        return [given, *itertools.islice(near, CLOSE_BY)]
 
     def expected(self, question: Question, candidate: Candidate) -> Gradient:
         """The blank's number at a point."""
