@@ -1,6 +1,7 @@
 "use strict";
 
 // Each player is a <section class="player">. Its data, from the one walk in Python:
+//   opens: after how many steps it opens
 //   steps: what is applied, the amounts and edges that belong to it, what is asked of who predicts, and its words
 //   boxes: the elements of the picture, when they are applied, the texts of their gradients, and their stories
 class Player {
@@ -29,7 +30,7 @@ class Player {
     this.tally = {}; // by kind of operation: [right, wrong, shown]
     this.wire();
     this.zoom(null);
-    this.show(0);
+    this.show(data.opens);
   }
 
   get last() { return this.steps.length; }
@@ -161,7 +162,8 @@ class Player {
 
   zoom(factor) {
     const picture = this.find(".picture");
-    const whole = Math.min((picture.clientWidth - 4) / this.natural.width, 0.76 * window.innerHeight / this.natural.height);
+    const height = parseFloat(getComputedStyle(picture).maxHeight);
+    const whole = Math.min((picture.clientWidth - 4) / this.natural.width, (height - 4) / this.natural.height);
     const readable = Math.max(0.75, Math.min(1.2, whole));
     if (factor === null) this.scale = this.scale === whole ? readable : this.scale ? whole : readable;
     else this.scale = Math.max(0.1, Math.min(4, this.scale * factor));

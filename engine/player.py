@@ -49,8 +49,13 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
 
     Without a `theme` the colours are those that the reader's system asks for.
     """
+    return _page(walks, options)
+
+
+def _page(walks: Sequence[Backprop], options: Options, *, opens: int = 0) -> str:
+    """The page, which opens after so many steps."""
     style, script = _style(), _asset("player.js")
-    sections = [_section(walk, f"player{number}", options) for number, walk in enumerate(walks, 1)]
+    sections = [_section(walk, f"player{number}", options, opens) for number, walk in enumerate(walks, 1)]
     losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
@@ -68,7 +73,8 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
 def inline(walk: Backprop) -> str:
     """The player for a notebook: a frame that may run scripts and nothing else, and the picture for where it may not.
 
-    An untrusted notebook takes away the frame and the style, which leaves the picture.
+    It opens where the walk is, and the picture shows that too; it is dark where JupyterLab is. An untrusted notebook
+    takes away the frame and the style, which leaves the picture.
     """
     identifier = f"chalkgrad-{secrets.token_hex(6)}"
     picture = base64.b64encode(walk.draw().svg().encode("utf-8")).decode("ascii")
@@ -76,10 +82,11 @@ def inline(walk: Backprop) -> str:
     if len(walk) > WIDEST_INLINE:
         return f"<div>{image}<p>{len(walk):,} steps; as a page: walk.save_html(&quot;walk.html&quot;)</p></div>"
     return (
-        f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} '
-        f"#{identifier} iframe {{ border: 0 }}</style>{image}"
+        f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} #{identifier} iframe {{ border: 0 }} '
+        f'[data-jp-theme-light="false"] #{identifier} iframe {{ color-scheme: dark }} '  # what the page then prefers
+        f'[data-jp-theme-light="true"] #{identifier} iframe {{ color-scheme: light }}</style>{image}'
         f'<iframe title="{html.escape(repr(walk))}" sandbox="allow-scripts" width="100%" height="{INLINE_HEIGHT}" '
-        f'srcdoc="{html.escape(page([walk]))}"></iframe></div>'
+        f'srcdoc="{html.escape(_page([walk], {}, opens=walk.position))}"></iframe></div>'
     )
 
 
@@ -146,7 +153,7 @@ def _reached(step: Step, drawing: Drawing) -> list[Box]:
     return list(dict.fromkeys(drawing.box_of(one.parent) for one in step.contributions))
 
 
-def _section(walk: Backprop, identifier: str, options: Options) -> str:
+def _section(walk: Backprop, identifier: str, options: Options, opens: int) -> str:
     """One player. The layout is computed once; its frames are told apart by classes and texts alone."""
     options = {"rankdir": "TB", **options}  # room beside the picture for the words
     digits = walk.words.digits
@@ -156,7 +163,7 @@ def _section(walk: Backprop, identifier: str, options: Options) -> str:
     drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
     picture = drawing.picture(f"{identifier}-")
     told = _Telling(walk, drawing, recording)
-    data = told.data(picture)
+    data = {"opens": opens} | told.data(picture)
     loss = html.escape(drawing.words.names[walk.loss])
     return Template(_asset("player_section.html")).substitute(
         id=identifier,
