@@ -188,9 +188,10 @@ def _step(options: argparse.Namespace) -> int:
     if options.html is not None:
         return _written(options.html, lambda: walk.save_html(options.html, **looks))
     if options.script is None:
-        debugger = Debugger(walk)
+        debugger = Debugger(walk, parameters=graph.parameters)
     else:
-        debugger = Debugger(walk, commands=_read(options.script).rstrip().splitlines())
+        commands = _read(options.script).rstrip().splitlines()
+        debugger = Debugger(walk, commands=commands, parameters=graph.parameters)
     debugger.cmdloop()
     interactive = options.script is None and sys.stdin.isatty()
     return UNREADABLE if debugger.failed and not interactive else RIGHT

@@ -43,10 +43,14 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
 def shorten(text: str, limit: int = 60) -> str:
     """`text` on one line and safe to print, cut in the middle where it is longer than `limit`.
 
-    Control and direction characters, which would change what is around them, become visible codes.
+    Control and direction characters become visible codes.
     """
-    cut = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
+    return visible(text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}")
+
+
+def visible(text: str) -> str:
+    """The text with a visible code for every character that is none, which might change what is around it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str) -> str:

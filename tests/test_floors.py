@@ -31,8 +31,16 @@ FLOORS = {
     "engine.printed": 5,
     "engine.walk": 5,
     "engine.sampling": 5,
+    "engine.blanks": 5.1,  # what can be asked at a step of a walk
+    "engine.mistakes": 5.2,
+    "engine.expression": 5.5,
+    "engine.stops": 5.6,
+    "engine.terminal": 1,  # lines and colours alone
+    "engine.session": 6,  # a loop of commands, whatever they do
     "engine.gradcheck": 5,
     "engine.compare": 6,
+    "engine.prediction": 6.5,
+    "engine.quiz": 6.6,
     "engine.debugger": 7,
     "engine.player": 7,
     "engine.cli": 8,
@@ -61,6 +69,7 @@ FLOORS = {
 EXCEPTIONS = {
     ("engine.methods", "engine.value"),  # types alone: what its methods return
     ("engine.walk", "engine.debugger"),  # lazy, behind walk.interact()
+    ("engine.walk", "engine.prediction"),  # lazy, behind walk.predict() and walk.score
     ("engine.walk", "engine.player"),  # lazy, behind walk.save_html() and a notebook
     ("engine.__main__", "engine.cli"),  # the same command by another door
 }
