@@ -14,7 +14,7 @@ from engine.text import nearest, shorten
 from engine.value import Value
 
 MANY_NODES = 300  # above this a drawing with groups folds itself
-READABLE = 60  # boxes of a drawing that folds itself
+READABLE = 30  # boxes of a drawing that folds itself: beyond, the arrows between them run together
 
 Groups: TypeAlias = Mapping[Any, str] | Callable[[Value], str | None]
 """A dotted path, such as `layer2.unit1`, for each node or for its name; a node without one is drawn as itself."""
