@@ -56,7 +56,8 @@ class Player {
       const received = k > 0 && step.to.includes(index);
       box.element.classList.toggle("received", received);
       if (box.mark) box.mark.textContent = this.markText(box, mark);
-      if (box.grad) box.grad.textContent = asking && received ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
+      const hidden = (asking && received) || this.hides(box);
+      if (box.grad) box.grad.textContent = hidden ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
     });
     const sent = new Set(step.edges);
     this.edges.forEach((edge, index) => {
@@ -74,8 +75,8 @@ class Player {
     // not `disabled`, which would take the focus away, and the keys with it
     for (const name of ["first", "previous"]) this.find(`.${name}`).ariaDisabled = k === 0;
     for (const name of ["next", "last"]) this.find(`.${name}`).ariaDisabled = k === this.last && !asking;
-    this.tell(step, asking);
     this.ask(step);
+    this.tell(step, asking);
     this.story();
     this.follow(Math.abs(k - before) === 1 && !still.matches);
   }
@@ -86,6 +87,12 @@ class Player {
     if (box.ranks.includes(k - 1)) return "now";
     if (box.ranks.includes(k)) return "next";
     return box.ranks[box.ranks.length - 1] < k ? "done" : "later";
+  }
+
+  // A sum over paths is complete before it is asked for, at its own step.
+  hides(box) {
+    const waits = box.complete <= this.position && this.position <= box.summed;
+    return this.predicting && waits && !this.asked.get(box.summed)?.settled;
   }
 
   markText(box, mark) {
@@ -107,10 +114,11 @@ class Player {
     words.replaceChildren(make("h2", step.head));
     if (step.where) words.append(make("p", step.where, "where"));
     const list = make("dl");
-    for (const [left, sign, right] of step.rows) {
+    const open = asking ? this.asked.get(this.position).open.filter((one) => !one.done).map((one) => one.question.row) : [];
+    step.rows.forEach(([left, sign, right], row) => {
       const kind = sign === "+=" ? "sends" : "";
-      list.append(make("dt", `${left} ${sign}`, kind), make("dd", asking ? "?" : right, kind));
-    }
+      list.append(make("dt", `${left} ${sign}`, kind), make("dd", open.includes(row) ? "?" : right, kind));
+    });
     words.append(list);
     if (step.more) words.append(make("p", step.more, "where"));
   }
@@ -195,7 +203,7 @@ class Player {
     const complete = box.complete <= this.position;
     story.replaceChildren(make("h2", box.title));
     if (!box.texts.length) return;
-    const hidden = this.predicting && (!complete || this.asking);
+    const hidden = this.predicting && (!complete || this.asking || this.hides(box));
     const state = complete ? "complete" : `so far; complete after step ${box.complete}`;
     story.append(make("p", hidden ? "Its gradient is yours to predict." : `${this.gradOf(box)} (${state})`));
     if (!hidden && box.why) story.append(make("p", box.why));
@@ -257,6 +265,7 @@ class Player {
         one.input.readOnly = true;
       }
     }
+    this.tell(this.step, true);
     const waiting = open.find((one) => !one.done);
     if (waiting) waiting.input.focus();
     else this.settle();
@@ -371,7 +380,7 @@ function judged(typed, question) {
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
   const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, text]) => text);
-  return { kind: "wrong", text: `Wrong. ${told.join(" Or: ")}`.trim() };
+  return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
 }
 
 // Links: #step=7, and with several players #step=7,3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import math
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
 from engine.folding import Box, Fold
 from engine.graph import nodes, paths_to_all
+from engine.mistakes import likely_mistakes
 from engine.picture import Picture, texts
 from engine.text import shorten
 from engine.themes import THEMES, Theme
@@ -267,6 +267,7 @@ class _Telling:
             "ranks": ranks,
             "texts": history,
             "complete": max(map(self.walk.completed_at, members)),
+            "summed": self._summed(box),
             "why": self._why(box),
         }
 
@@ -274,6 +275,12 @@ class _Telling:
         if isinstance(box, Fold):
             return f"{shorten(box.path)}, {self.drawing.size(box)}"
         return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
+
+    def _summed(self, box: Box) -> int:
+        """The step that asks for the node's gradient as a sum over paths; 0 where none does."""
+        if isinstance(box, Fold) or box not in self.words.rank:
+            return 0
+        return self.words.rank[box] + 1 if len(self.words.feeds.get(box, [])) > 1 else 0
 
     def _why(self, box: Box) -> str:
         if isinstance(box, Fold) or box.is_constant or box not in self.paths:
@@ -316,20 +323,22 @@ class _Telling:
             "edges": edges,
             "amounts": amounts,
             "to": [self.number[box] for box in _reached(step, self.drawing)],
-            "asks": list(self._asks(step)),
+            "asks": self._asked(step),
         }
 
-    def _asks(self, step: Step) -> Iterator[dict[str, Any]]:
-        """What is asked of who predicts: the amount of each contribution that has a number."""
-        for one in step.contributions[:MOST_LINES]:
-            if math.isfinite(one.amount):
-                yield {
-                    "text": f"{self.words.gradient_of(one.parent)} += ?",
-                    "expected": one.amount,
-                    "shown": self.words.number(one.amount),
-                    "kind": step.node.op,
-                    "near": [],
-                }
+    def _asked(self, step: Step) -> list[dict[str, Any]]:
+        """What is asked of who predicts, and the numbers that known mistakes would give."""
+        return [
+            {
+                "text": blank.question,
+                "row": blank.row,
+                "expected": blank.expected,
+                "shown": self.words.number(blank.expected),
+                "kind": blank.operation,
+                "near": [[one.number, one.mistake.text] for one in found],
+            }
+            for blank, found in likely_mistakes(step)
+        ]
 
 
 def _table_row(step: Step, place: int) -> str:
