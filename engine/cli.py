@@ -171,6 +171,8 @@ def _built(options: argparse.Namespace) -> Graph:
 
 def _step(options: argparse.Namespace) -> int:
     graph = _built(options)
+    if (looks := _looks(options)) and options.html is None:
+        raise CommandError(f"--{next(iter(looks))} is for the page that --html writes: write --html OUT.html too.")
     if options.lr is not None and not options.all:
         raise CommandError("--lr prints the updates at the end of a chapter: write --all --lr too.")
     if options.lr is not None and not graph.parameters:
@@ -184,7 +186,7 @@ def _step(options: argparse.Namespace) -> int:
             print(line)
         return RIGHT
     if options.html is not None:
-        return _written(options.html, lambda: walk.save_html(options.html, **_looks(options)))
+        return _written(options.html, lambda: walk.save_html(options.html, **looks))
     if options.script is None:
         debugger = Debugger(walk, parameters=graph.parameters)
     else:

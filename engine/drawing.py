@@ -15,7 +15,7 @@ from engine.folding import MANY_NODES, Fold, folded
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
-from engine.picture import Picture, colour_amount
+from engine.picture import Picture
 from engine.text import factor, nearest, shorten
 from engine.themes import THEMES, Mark, ThemeName
 from engine.value import Value
@@ -28,7 +28,7 @@ RankDir: TypeAlias = Literal["LR", "RL", "TB", "BT"]
 RANKDIRS: tuple[RankDir, ...] = get_args(RankDir)
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
-ROOM_FOR_AMOUNTS = {"LR": "1.4", "RL": "1.4", "TB": "0.9", "BT": "0.9"}  # inches between ranks in a walk's picture
+ROOM_FOR_AMOUNTS = {"LR": "1.6", "RL": "1.6", "TB": "1.1", "BT": "1.1"}  # inches between ranks in a walk's picture
 MARK_STYLE: dict[Mark, tuple[str, str]] = {
     "done": ("solid", "2.5"),
     "now": ("bold", "3"),
@@ -100,19 +100,22 @@ class Drawing:
         *,
         order: Sequence[Value] = (),
         position: int | None = None,
+        digits: int = 6,
         room: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> None:
+        if unknown := [option for option in options if option not in Options.__annotations__]:
+            known = nearest(unknown[0], Options.__annotations__)
+            raise TypeError(f"A picture has no option {shorten(unknown[0])!r}. {known}")
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
         self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), RANKDIRS)
         self._notation = options.get("notation", "plain")
-        self.words = Words(loss, notation=self._notation)
+        self.words = Words(loss, digits=digits, notation=self._notation)
         self._order, self._position = order, position
         self._every = nodes(loss)
         self._folding = folded(
-            self._every, self.words.names, loss, options.get("groups"), options.get("collapse"),
-            options.get("expand", ()),
-        )  # fmt: skip
+            loss, self._every, options.get("groups"), options.get("collapse"), options.get("expand", ())
+        )
         self._outdated = outdated(loss)
         self._room = room or {}
         self.source: str = self._written()
@@ -327,9 +330,9 @@ class Drawing:
         for box in self.boxes:
             if (mark := self.mark(box)) in ("now", "next"):
                 picture.frame_node(self.identifiers[box], mark, theme.mark[mark])
-        amounts = picture.write_amounts([(elements[edge], lines) for edge, lines in now])
-        for amount in amounts:
-            colour_amount(amount, theme.background, theme.mark["now"])
+        picture.write_amounts(
+            [(elements[edge], lines) for edge, lines in now], background=theme.background, colour=theme.mark["now"]
+        )
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{picture.written()}\n'
 
     def picture(self, prefix: str = "") -> Picture:
@@ -371,9 +374,9 @@ class Drawing:
         words, mark = self.words, self.mark(box)
         marked = f" ({mark})" if mark else ""
         if isinstance(box, Fold):
-            names = [words.names[node] for node in box.members if node.label]
-            inside = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-            told = f"fold {box.path}: {self.size(box)}; {self.gradient_line(box)}"
+            inner = [words.names[node] for node in box.members if node.label]
+            inside = ", ".join(inner[:12]) + (f" and {len(inner) - 12} more" if len(inner) > 12 else "")
+            told = f"fold {shorten(box.path, 200)}: {self.size(box)}; {self.gradient_line(box)}"
             return told + (f"; {inside}" if inside else "") + marked
         formula = words.forward_line(box) if box.op else f"{words.names[box]} = {words.number(box.data)}"
         grad = "" if box.is_constant else f", {words.gradient_of(box)} = {words.number(box.grad)}"

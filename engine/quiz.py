@@ -56,15 +56,14 @@ class Quiz:
         self._say(str(step).partition("\n")[0])
         rows = step.rows.rows
         wide = max(len(left) for left, _, _ in rows)
-        waiting = blanks(step)
-        for left, sign, right in rows:
+        asked = {blank.row: blank for blank in blanks(step)}
+        for place, (left, sign, right) in enumerate(rows):
             begun = f"  {left:<{wide}} {sign:>2} "
-            if waiting and waiting[0].line == f"{left} {sign} {right}":
-                if not self._filled_in(waiting.pop(0), begun, right):
-                    self._say("The step is not made; `s` asks again.")
-                    return False
-            else:
+            if place not in asked:
                 self._say(begun + right)
+            elif not self._filled_in(asked[place], begun, right):
+                self._say("The step is not made; `s` asks again.")
+                return False
         if len(step.contributions) > MOST_LINES:
             self._say(f"  … and {len(step.contributions) - MOST_LINES} parents more")
         return True

@@ -77,7 +77,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str)
     for row in rows:
         made.add_row(*map(Text, row))
     output, width = io.StringIO(), max(_TABLE_WIDTH, needed + 3 * len(wide))
-    Console(file=output, width=width, color_system=None, legacy_windows=False).print(made)
+    Console(file=output, width=width, color_system=None, legacy_windows=False, force_jupyter=False).print(made)
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines() if line.strip())
 
 

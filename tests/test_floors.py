@@ -54,6 +54,7 @@ FLOORS = {
     "nn.norm": 9.2,
     "nn.losses": 9.2,
     "nn.layers": 9.3,
+    "nn.groups": 9.4,
     "nn.plots": 9,
     "nn.train": 9.4,
     "nn.history": 9.1,
@@ -71,6 +72,7 @@ EXCEPTIONS = {
     ("engine.walk", "engine.debugger"),  # lazy, behind walk.interact()
     ("engine.walk", "engine.prediction"),  # lazy, behind walk.predict() and walk.score
     ("engine.walk", "engine.player"),  # lazy, behind walk.save_html() and a notebook
+    ("nn.module", "nn.groups"),  # lazy, behind model.groups(loss)
     ("engine.__main__", "engine.cli"),  # the same command by another door
 }
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
