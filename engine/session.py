@@ -14,7 +14,7 @@ from typing import IO, ClassVar
 
 from engine.formula import FormulaError, Source
 from engine.layout import LayoutError
-from engine.terminal import History, Screen, history_path
+from engine.terminal import History, Screen, history_path, input_aside
 from engine.text import nearest, shorten
 
 
@@ -135,7 +135,7 @@ class Session(cmd.Cmd):
             return self.stdin.readline() or None
         self._asking = True
         try:
-            return input(question)
+            return input_aside(question)
         except EOFError:
             self._say("")
             return None

@@ -175,6 +175,18 @@ class History:
             _refill(readline, before)
 
 
+def input_aside(question: str) -> str:
+    """What is typed after a question, which the arrow keys don't bring back. Raises EOFError."""
+    answer = input(question)
+    with suppress(ImportError, ValueError):
+        import readline
+
+        last = readline.get_current_history_length()
+        if answer and readline.get_history_item(last) == answer:
+            readline.remove_history_item(last - 1)
+    return answer
+
+
 def _refill(readline: object, lines: list[str]) -> None:
     readline.clear_history()  # type: ignore[attr-defined]
     for line in lines:

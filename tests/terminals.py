@@ -69,7 +69,15 @@ class Terminal:
         return plain(self._program.before)
 
     def ctrl_c(self):
-        self._program.sendintr()
+        """Press Ctrl-C until the session says that it was interrupted.
+
+        One that comes in the moment before Python waits for a key is seen with the next key only.
+        """
+        for _ in range(30):
+            self._program.sendintr()
+            if self._program.expect_exact(["(interrupted; q quits)", pexpect.TIMEOUT], timeout=2) == 0:
+                return
+        raise AssertionError(f"Ctrl-C was never seen; printed {self.output!r}")
 
     def ctrl_d(self):
         self._program.sendeof()

@@ -75,7 +75,7 @@ def test_ctrl_c_while_a_command_runs_brings_the_prompt_back_and_the_walk_is_whol
     typed.keys("s 4000\r")
     typed.wait("step 20 of 4000")
     typed.ctrl_c()
-    typed.wait("(interrupted; q quits)", PROMPT)
+    typed.wait(PROMPT)
     stopped = int(re.search(r"at step (\d+) of 4000", typed.do("display step") + typed.do("goto 100")).group(1))
     assert stopped == 100
     assert "at its end" in typed.do("undisplay") + typed.do("c")
@@ -88,7 +88,7 @@ def test_ctrl_c_at_the_prompt_brings_a_new_one_and_ctrl_d_ends(terminal):
     typed.keys("why out")
     typed.wait("why out")
     typed.ctrl_c()
-    typed.wait("(interrupted; q quits)", PROMPT)
+    typed.wait(PROMPT)
     typed.ctrl_d()
     assert typed.end() == 0
     assert "Traceback" not in typed.output
@@ -108,6 +108,20 @@ def test_ctrl_c_and_ctrl_d_leave_a_question_and_the_step_is_not_made(terminal):
         typed.wait(PROMPT)
     assert "at step 0 of 15" in typed.do("goto 0")
     assert "Nothing has been predicted yet." in typed.do("score")
+
+
+def test_answers_are_not_among_the_commands_that_the_arrow_keys_bring_back(terminal):
+    typed = terminal()
+    typed.wait(PROMPT)
+    typed.do("predict on")
+    typed.keys("s\r")
+    for answer in ("1.00", "1.000", "1.0000", ""):
+        typed.wait("= ? ")
+        typed.keys(f"{answer}\r")
+    typed.wait(PROMPT)
+    typed.keys("\x1b[A\x1b[A")
+    typed.wait("predict on")
+    assert "1.00 " not in typed.do("\x15history")
 
 
 def test_lines_fit_the_terminal_also_after_it_was_resized(terminal):
