@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing
-from engine.explain import Words, line_in_words, step_in_words
+from engine.explain import Words, line_in_words, step_in_latex, step_in_words
 from engine.forward import now, outdated_message, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
+from engine.solution import solution_in_markdown
 from engine.text import factor, shorten
 from engine.value import Value
 
@@ -37,6 +38,14 @@ class Step:
         return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
 
     __repr__ = __str__
+
+    def latex(self) -> str:
+        """The step as aligned lines of LaTeX for amsmath, without the `$$` around them.
+
+        The node's formula, its gradient with the sum over what it feeds, and for each parent the local derivative and
+        the contribution.
+        """
+        return step_in_latex(self._words.in_latex, self.node, self.grad, self._received, self.contributions)
 
 
 class Steps(list[Step]):
@@ -278,6 +287,22 @@ class Backprop:
     def draw(self, *, notation: Notation = "plain") -> Drawing:
         """The graph with what is done, now and next marked; `notation` is that of `engine.draw`."""
         return Drawing(self.loss, order=self.order, position=self.position, notation=notation)
+
+    def to_markdown(self, *, parameters: Iterable[Value | str] | None = None, lr: float | None = None) -> str:
+        """The derivation of every gradient as a solution sheet, in Markdown with `$…$` for its formulas.
+
+        With `parameters`, of those leaves alone, and with `lr` their updates too. The walk stays where it is. Raises
+        LookupError for a parameter that is not in the graph, ValueError for lr without parameters, and as `step`.
+        """
+        chosen = None if parameters is None else [self.find(node) for node in parameters]
+        if lr is not None and chosen is None:
+            raise ValueError("lr updates parameters: say which, as parameters=[w, b] or by their names.")
+        here = self.position
+        try:
+            self.run()
+            return solution_in_markdown(self.loss, digits=self._digits, parameters=chosen, lr=lr)
+        finally:
+            self.goto(here)
 
     def interact(self, commands: Iterable[str] | None = None) -> None:
         """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""
