@@ -260,7 +260,8 @@ def step_in_latex(
         derivative = words.kind(words.derivative(node, one.parent))
         lines.add(str(derivative), "=", equal([local, words.number(one.local_derivative)]))
         product = rf"{words.number(grad)} \times {words.factor(one.local_derivative)}"
-        line = equal([upstream * derivative, product, words.number(one.amount)])
+        rule = [] if node is words.loss else [upstream * derivative]
+        line = equal([*rule, product, words.number(one.amount)])
         if one.before:
             line += rf" \quad ({words.number(one.before)}\text{{ before, }}{words.number(one.after)}\text{{ now}})"
         lines.add(words.gradient_of(one.parent), r"\mathrel{+}=", line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -12,9 +13,11 @@ from engine.symbols import Latex, Symbol
 from engine.text import in_markdown, markdown_table
 from engine.value import Value
 
-WIDE = 84  # characters in one line of a formula
+WIDE = 80  # characters in one line of a formula
+COMFORTABLE = 24  # characters of a formula that is easily read
 CHAIN_RULE = (
-    "The gradient of a quantity is the sum over all that it feeds: the gradient there, times the local derivative."
+    "By the chain rule, a gradient is the sum over all that the quantity feeds: the gradient there times the local "
+    "derivative."
 )
 
 
@@ -47,16 +50,34 @@ def solution_in_markdown(
 
 
 def _words(loss: Value, digits: int) -> Words:
-    """The words of the sheet. Where a formula would be too long to read, the nodes in it are written by their names."""
-    words = Words(loss, digits=digits, notation="latex")
+    """The words of the sheet. Where a formula would be too long to read, nodes without a label are named in it."""
     named: set[Value] = set()
-    for node in words.order:
-        if _has_line(words, node):
-            inner = unlabelled_below(node, words.rank)
-            derived = through_unlabelled(words, node).values()
-            if words.kind.unreadable() in derived or not all(words.is_readable(one) for one in inner):
-                named.update(inner)
-    return Words(loss, digits=digits, notation="latex", named=named)
+    for room in (COMFORTABLE, 0):  # where long pieces by name are not enough, every node is
+        words = Words(loss, digits=digits, notation="latex", named=frozenset(named))
+        for node in words.order:
+            if _has_line(words, node) and not _is_readable(words, node):
+                named.update(_longer_than(room, words, unlabelled_below(node, words.rank, words.named)))
+    return Words(loss, digits=digits, notation="latex", named=frozenset(named))
+
+
+def _is_readable(words: Words, node: Value) -> bool:
+    """Whether the formula of a node and the derivatives through it can be read."""
+    for numeric in (False, True):
+        derived = through_unlabelled(words, node, words.named, numeric=numeric).values()
+        if any(local.length > WIDE or local == words.kind.unreadable() for local in derived):
+            return False
+    return all(words.is_readable(one) for one in unlabelled_below(node, words.rank, words.named))
+
+
+def _longer_than(room: int, words: Words, inner: Sequence[Value]) -> Iterator[Value]:
+    """The nodes at which a formula over those named before grows beyond about `room` characters."""
+    lengths: dict[Value, int] = {}
+    for node in reversed(inner):
+        length = 4 + sum(lengths.get(parent, words.symbol(parent).length) for parent in node.parents)
+        if length > room:
+            yield node
+        else:
+            lengths[node] = length
 
 
 def _has_line(words: Words, node: Value) -> bool:
@@ -112,7 +133,7 @@ def _terms(words: Words, order: Sequence[Value]) -> dict[Value, list[_Term]]:
 def _gradient_sides(words: Words, node: Value, terms: Sequence[_Term]) -> list[str]:
     """A gradient by the chain rule, in symbols and in numbers, and its number."""
     upstream = [upstream_of(words, words.loss, term.consumer) for term in terms]
-    figures = [words.signed(term.consumer.grad) for term in terms]
+    figures = [words.kind.of(1.0) if c is words.loss else words.signed(c.grad) for c, _, _ in terms]
     chain = [words.kind(words.derivative(term.consumer, node)) for term in terms]
     sums = [
         [] if any(term.consumer is words.loss for term in terms) else zip(upstream, chain, strict=True),
@@ -155,16 +176,42 @@ def _table(titles: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _add_equation(lines: Rows, left: str, sides: Iterable[str], sign: str = "=") -> None:
-    """Add `left = side = side`, each side once, with a new line at an equals sign where it becomes too wide."""
-    first, *more = [side for side, _ in groupby(sides)]
-    line = first
-    for side in more:
-        longer = f"{line} = {side}"
-        if Latex(left + longer).length > WIDE:
-            lines.add(left, sign, line)
-            left, sign, longer = "", "=", side
-        line = longer
-    lines.add(left, sign, line)
+    """Add `left = side = side`, each side once, with new lines at signs where one would be too wide."""
+    kept = [side for side, _ in groupby(sides)]
+    line = ""
+    for piece in [*kept[:-2], " = ".join(kept[-2:])]:  # the result stays with its numbers
+        if line and Latex(f"{left} = {line} = {piece}").length > WIDE:
+            _add_line(lines, left, sign, line)
+            left, sign, line = "", "=", piece
+        else:
+            line = f"{line} = {piece}" if line else piece
+    _add_line(lines, left, sign, line)
+
+
+def _add_line(lines: Rows, left: str, sign: str, line: str) -> None:
+    """Add one side, or several in one line; a long sum goes on in the next."""
+    rest = ""
+    for summand in _summands(line):
+        if rest and Latex(rest + summand).length > WIDE:
+            lines.add(left, sign, rest)
+            left, sign, rest = "", "", r"\quad {}"
+        rest += summand
+    lines.add(left, sign, rest)
+
+
+def _summands(formula: str) -> Iterator[str]:
+    """The pieces of a sum, each with the sign before it; what stands within braces or parentheses is one piece."""
+    start = depth = 0
+    for found in _STRUCTURE.finditer(formula):
+        if not found["sign"]:
+            depth += 1 if found["opens"] else -1
+        elif depth == 0:
+            yield formula[start : found.start()]
+            start = found.start()
+    yield formula[start:]
+
+
+_STRUCTURE = re.compile(r"(?P<opens>\\left\b|\\begin\b|[({])|\\right\b|\\end\b|[)}]|(?P<sign> [+-] )")
 
 
 def _display(lines: Rows) -> str:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from engine.ops import Primitive
 
-SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of text holds together
-_PI = {math.pi: "π", 2.0 * math.pi: "2π"}
+CASES, SUM, PRODUCT, POWER, ATOM = range(5)  # how tightly a piece of text holds together
+_PI = {math.pi: "π", 2.0 * math.pi: "2·π"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Symbol:
         if self._is_zero():
             return right
         if right.coefficient < 0.0:
-            return type(self)(f"{self} {self.MINUS} {(-right).within(PRODUCT)}", SUM)
-        added = right.within(PRODUCT) if str(right).startswith(self.MINUS) else str(right)
-        return type(self)(f"{self} + {added}", SUM)
+            return type(self)(f"{self.within(SUM)} {self.MINUS} {(-right).within(PRODUCT)}", SUM)
+        added = right.within(PRODUCT if str(right).startswith(self.MINUS) else SUM)
+        return type(self)(f"{self.within(SUM)} + {added}", SUM)
 
     def _is_zero(self) -> bool:
         return not self.text and self.coefficient == 0.0
@@ -109,7 +109,7 @@ class Symbol:
             kept = self if self.text else right
             return type(self)(kept.text if coefficient else "", kept.binding, coefficient)
         one = self.of(1.0)._above()
-        if right.text.startswith(one) and self._fits_above():
+        if right.binding >= PRODUCT and right.text.startswith(one) and self._fits_above():
             return type(self)(self._bare()._above() + right.text[len(one) :], PRODUCT, coefficient)
         factors = [symbol._bare().within(PRODUCT) for symbol in (self, right)]
         return type(self)(self.DOT.join(factors), PRODUCT, coefficient)
@@ -156,7 +156,7 @@ class Symbol:
     @staticmethod
     def _binding_of(figure: str) -> int:
         """How tightly a written number holds."""
-        return SUM if figure.startswith("−") else ATOM
+        return SUM if figure.startswith("−") else PRODUCT if "·" in figure else ATOM
 
     @staticmethod
     def _enclosed(text: str) -> str:
@@ -221,7 +221,7 @@ class Latex(Symbol):
     def _numeral(cls, x: float) -> str:
         """A number of the formula itself; a half, and 1/n that no short decimal gives, as a fraction."""
         if x in _PI:
-            return _PI[x].replace("π", r"\pi")
+            return _PI[x].replace("·", cls.DOT).replace("π", r"\pi")
         divisor = round(1.0 / x) if 1e-3 <= abs(x) <= 0.5 else 0
         if divisor and x == 1.0 / divisor and (abs(divisor) == 2 or float(f"{x:.6g}") != x):
             return rf"{'-' if x < 0.0 else ''}\frac{{1}}{{{abs(divisor)}}}"
@@ -253,7 +253,7 @@ class Latex(Symbol):
 
     def _raised(self, exponent: Self) -> str:
         base = self.within(ATOM)
-        if "^" in base and base.endswith("}"):  # w^{2}_{1,3}: a second exponent needs parentheses
+        if base.endswith("}") and ("^" in base or r"\sqrt" in base):  # w^{2}_{1,3}: what would the exponent belong to?
             base = self._enclosed(base)
         return f"{base}^{{{exponent}}}"
 
@@ -265,7 +265,7 @@ class Latex(Symbol):
         if callable(written):
             return cls.of(written(*operands))
         if "{0}" in written:
-            return cls(written.format(*operands), SUM if written.startswith(r"\begin") else ATOM)
+            return cls(written.format(*operands), CASES if written.startswith(r"\begin") else ATOM)
         return cls(written + cls._enclosed(", ".join(map(str, operands))))
 
     @staticmethod
@@ -281,7 +281,7 @@ class Latex(Symbol):
     @property
     def length(self) -> int:
         """About how many characters a reader sees: what is left without commands and braces."""
-        return len(_COMMAND.sub("", self.text))
+        return len(_COMMAND.sub("", self.text.replace(self.DOT, Symbol.DOT)))
 
 
-_COMMAND = re.compile(r"\\(mathrm|frac|left|right|text|cdot|begin|end|partial)\b|[\\{}^_ ]")
+_COMMAND = re.compile(r"\\(mathrm|frac|left|right|text|begin|end|partial)\b ?|[\\{}^_]")

@@ -94,9 +94,9 @@ def in_notation(label: str, notation: Notation) -> str:
     """A label in another notation: `w2_1_3` is w²₁,₃ in `"unicode"` and w^{2}_{1,3} in `"latex"`, for a formula.
 
     The number after the letter is the layer; then come the unit's number, the number of the unit it is fed from, and
-    after `ex` that of the example. A name without `_` has its number as a subscript. In LaTeX other words after a `_`
-    are subscripts too, as in E_{o1}, and what is no name at all is text. In Unicode it stays as it is. Raises
-    ValueError for an unknown notation.
+    after `ex` that of the example. A name without `_` has its number as a subscript. Other names stay as they are in
+    Unicode. In LaTeX words after a `_` are subscripts too, as in E_{o1}, a `_` that ends a name, as that of `lambda_`,
+    is dropped, and what is no name is text. Raises ValueError for an unknown notation.
     """
     if notation not in ("plain", "unicode", "latex"):
         raise ValueError(f"There is no notation {notation!r}: take 'plain', 'unicode' or 'latex'.")
@@ -104,7 +104,8 @@ def in_notation(label: str, notation: Notation) -> str:
         return label
     import re  # only where it is asked for, so that starting does not wait for it
 
-    parts = re.fullmatch(r"(?P<letter>[^\W\d_]+)(?P<layer>\d*)(?P<indices>(_\d+)*)(_ex(?P<example>\d+))?", label)
+    name = label.removesuffix("_") if notation == "latex" else label
+    parts = re.fullmatch(r"(?P<letter>[^\W\d_]+)(?P<layer>\d*)(?P<indices>(_\d+)*)(_ex(?P<example>\d+))?", name)
     if parts is None:
         return label if notation == "unicode" else _other_name_in_latex(label)
     letter, layer, example = parts["letter"], parts["layer"], parts["example"]
@@ -123,7 +124,7 @@ def _other_name_in_latex(label: str) -> str:
     """`E_o1` with a subscript, as E_{o1}; what is no such name as text."""
     import re
 
-    parts = re.fullmatch(r"(?P<letter>[^\W\d_]+)(?P<number>\d*)(?P<words>(_[^\W_]+)+)", label)
+    parts = re.fullmatch(r"(?P<letter>[^\W\d_]+)(?P<number>\d*)(?P<words>(_[^\W_]+)+)_?", label)
     if parts is None:
         return in_latex_formula(label)
     words = [parts["number"]] * bool(parts["number"]) + parts["words"][1:].split("_")
