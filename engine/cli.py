@@ -27,7 +27,7 @@ LARGEST_FILE = 10_000_000  # bytes
 
 # What a terminal without mathematics shows instead.
 _PLAIN = dict(zip("−×·∂σ─✓✗Σδ⁻", ["-", "x", "*", "d", "sigmoid", "-", "+", "x", "sum", "delta", "^-"], strict=True))
-_PLAIN |= {"→": "->", "…": "..."} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
+_PLAIN |= {"→": "->", "…": "...", "π": "pi"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

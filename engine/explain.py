@@ -20,7 +20,7 @@ from engine.graph import (
     recorded_derivatives,
 )
 from engine.symbols import PRODUCT, Latex, Symbol
-from engine.text import in_latex_formula, in_notation, latex_number, number, shorten
+from engine.text import in_latex_formula, in_notation, latex_number, shorten
 from engine.value import Value
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def update_in_words(words: Words, node: Value, lr: float, digits: int) -> str:
     return (
         f"  new {name} = {name} − lr·{words.kind.derivative(words.names[words.loss], name)} = "
         f"{words.number(node.data)} − {words.number(lr)}·{words.factor(node.grad)} = "
-        f"{number(node.data - lr * node.grad, digits)}"
+        f"{words.kind.number(node.data - lr * node.grad, digits)}"
     )
 
 

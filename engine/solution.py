@@ -14,6 +14,7 @@ from engine.text import in_markdown, markdown_table
 from engine.value import Value
 
 WIDE = 80  # characters in one line of a formula
+LONG = 16  # lines in one block
 COMFORTABLE = 24  # characters of a formula that is easily read
 CHAIN_RULE = (
     "By the chain rule, a gradient is the sum over all that the quantity feeds: the gradient there times the local "
@@ -136,17 +137,17 @@ def _gradient_sides(words: Words, node: Value, terms: Sequence[_Term]) -> list[s
     figures = [words.kind.of(1.0) if c is words.loss else words.signed(c.grad) for c, _, _ in terms]
     chain = [words.kind(words.derivative(term.consumer, node)) for term in terms]
     sums = [
-        [] if any(term.consumer is words.loss for term in terms) else zip(upstream, chain, strict=True),
-        zip(upstream, [term.local for term in terms], strict=True),
-        zip(figures, [term.in_numbers for term in terms], strict=True),
+        [outer * local for outer, local in zip(upstream, chain, strict=True)],
+        [outer * term.local for outer, term in zip(upstream, terms, strict=True)],
+        [outer * term.in_numbers for outer, term in zip(figures, terms, strict=True)],
     ]
-    sides = [_sum([outer * local for outer, local in products]) for products in sums]
-    return [side for side in sides if side not in ("", words.gradient_of(node))] + [words.number(node.grad)]
+    if words.loss in [term.consumer for term in terms]:  # ∂L/∂node would stand on both sides
+        del sums[0]
+    sides = [_sum(products) for products in sums if products]
+    return [*[side for side in sides if side != words.gradient_of(node)], words.number(node.grad)]
 
 
 def _sum(terms: Sequence[Symbol]) -> str:
-    if not terms:
-        return ""
     return str(sum(terms[:MOST_LINES])) + (rf" + {Latex.ELLIPSIS}" if len(terms) > MOST_LINES else "")
 
 
@@ -176,7 +177,7 @@ def _table(titles: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _add_equation(lines: Rows, left: str, sides: Iterable[str], sign: str = "=") -> None:
-    """Add `left = side = side`, each side once, with new lines at signs where one would be too wide."""
+    """Add `left = side = side`, each side once, with a new line where one would be too wide."""
     kept = [side for side, _ in groupby(sides)]
     line = ""
     for piece in [*kept[:-2], " = ".join(kept[-2:])]:  # the result stays with its numbers
@@ -215,4 +216,10 @@ _STRUCTURE = re.compile(r"(?P<opens>\\left\b|\\begin\b|[({])|\\right\b|\\end\b|[
 
 
 def _display(lines: Rows) -> str:
-    return f"$$\n{in_markdown(lines.aligned())}\n$$" if lines.rows else ""
+    """The lines in blocks, since none is broken from one page to the next."""
+    blocks: list[Rows] = []
+    for row in lines.rows:
+        if not blocks or (len(blocks[-1].rows) >= LONG and row[0]):
+            blocks.append(Rows())
+        blocks[-1].add(*row)
+    return "\n\n".join(f"$$\n{in_markdown(block.aligned())}\n$$" for block in blocks)

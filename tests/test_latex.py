@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.mathtext import MathTextParser
 
-from engine import Backprop, Value, build, nodes, ops, total
+from engine import Backprop, Value, build, logsumexp, nodes, ops, total
 from engine.backprop import gradients
 from engine.explain import Words, derivation, through_unlabelled, unlabelled_below
 from engine.text import in_markdown, in_notation, latex_number
@@ -436,6 +436,17 @@ def test_long_sums_go_on_in_the_next_line_and_many_terms_are_cut_short():
     assert sum(r"& \quad {} + " in line for line in lines) > 2
     assert max(len(line) for line in lines) < 300
     typeset(formulas_of("\n".join(lines))[0][0])
+
+
+def test_a_derivative_that_is_too_long_to_read_stands_by_its_name():
+    xs = [Value(0.1 * place, f"score{place}") for place in range(20)]
+    z = logsumexp(xs)
+    z.label = "z"
+    sheet = Backprop(z * z).to_markdown(parameters=xs[:1])
+    assert check_every_side(z * z, parameters=xs[:1]) > 3
+    derivative = rf"{d('v_ {1}', 'z')} \cdot " + d("z", r"\mathrm{score}_ {0}")
+    numbers = f"{latex_number(2 * z.data)} \\cdot {latex_number(z.local_derivatives[0])}"
+    assert f"&= {derivative} = {numbers} = {latex_number(2 * z.data * z.local_derivatives[0])}" in sheet
 
 
 def test_a_branch_that_is_not_taken_has_no_lines():
