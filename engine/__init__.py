@@ -66,9 +66,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.compare import compare
-    from engine.drawing import Drawing, LayoutError, draw
+    from engine.drawing import Drawing, draw
     from engine.formula import FormulaError, Graph, build
     from engine.gradcheck import gradcheck
+    from engine.layout import LayoutError
+    from engine.prediction import Prediction, Score
     from engine.report import Mistake, Report, Row
     from engine.walk import Backprop, Step, Steps, Why
 
@@ -77,10 +79,12 @@ _ROOMS = {
     "Drawing": "drawing",
     "FormulaError": "formula",
     "Graph": "formula",
-    "LayoutError": "drawing",
+    "LayoutError": "layout",
     "Mistake": "report",
+    "Prediction": "prediction",
     "Report": "report",
     "Row": "report",
+    "Score": "prediction",
     "Step": "walk",
     "Steps": "walk",
     "Why": "walk",
@@ -100,8 +104,10 @@ __all__ = [
     "Graph",
     "LayoutError",
     "Mistake",
+    "Prediction",
     "Report",
     "Row",
+    "Score",
     "Step",
     "Steps",
     "Value",

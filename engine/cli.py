@@ -13,11 +13,13 @@ from pathlib import Path
 
 from engine.compare import judge, read_answers
 from engine.debugger import Debugger
-from engine.drawing import LayoutError, draw
+from engine.drawing import RANKDIRS, Options, draw
 from engine.explain import update_in_words
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
-from engine.text import number, shorten
+from engine.layout import LayoutError
+from engine.text import NOTATIONS, number, shorten
+from engine.themes import THEMES
 from engine.walk import Backprop
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
@@ -89,10 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
     source.add_argument("--markdown", action="store_true", help="print the same as a solution sheet in Markdown")
     source.add_argument("--script", metavar="FILE", help="read the commands from a file")
+    source.add_argument("--html", metavar="OUT.html", help="write the walk as a web page, and end")
     step.add_argument("--lr", type=_rate, help="learning rate: with --all or --markdown, the updates too")
     step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
     drawing = command("draw", _draw, "draw the graph as SVG")
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
+    for added in (step, drawing):
+        added.add_argument("--rankdir", choices=RANKDIRS, help="the direction in which data flows in the picture")
+        added.add_argument("--notation", choices=NOTATIONS, help="how the picture writes names (plain)")
+        added.add_argument("--theme", choices=list(THEMES), help="the colours of the picture")
     check = command("check", _check, "check answers made by hand")
     check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
     check.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
@@ -165,6 +172,8 @@ def _built(options: argparse.Namespace) -> Graph:
 
 def _step(options: argparse.Namespace) -> int:
     graph = _built(options)
+    if (looks := _looks(options)) and options.html is None:
+        raise CommandError(f"--{next(iter(looks))} is for the page that --html writes: write --html OUT.html too.")
     if options.lr is not None and not (options.all or options.markdown):
         raise CommandError("--lr prints the updates at the end of a chapter: write --all or --markdown with it.")
     if options.lr is not None and not graph.parameters:
@@ -181,10 +190,13 @@ def _step(options: argparse.Namespace) -> int:
         under = [node for node in graph.parameters if node in walk.words.names]
         print(walk.to_markdown(parameters=under if graph.parameters else None, lr=options.lr), end="")
         return RIGHT
+    if options.html is not None:
+        return _written(options.html, lambda: walk.save_html(options.html, **looks))
     if options.script is None:
-        debugger = Debugger(walk)
+        debugger = Debugger(walk, parameters=graph.parameters)
     else:
-        debugger = Debugger(walk, commands=_read(options.script).rstrip().splitlines())
+        commands = _read(options.script).rstrip().splitlines()
+        debugger = Debugger(walk, commands=commands, parameters=graph.parameters)
     debugger.cmdloop()
     interactive = options.script is None and sys.stdin.isatty()
     return UNREADABLE if debugger.failed and not interactive else RIGHT
@@ -216,13 +228,30 @@ def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
 def _draw(options: argparse.Namespace) -> int:
     graph = _built(options)
     graph.loss.backward()
+    return _written(options.output, lambda: draw(graph.loss, **_looks(options)).save(options.output))
+
+
+def _looks(options: argparse.Namespace) -> Options:
+    """How a picture is drawn, as far as it was said."""
+    looks: Options = {}
+    if options.notation is not None:
+        looks["notation"] = options.notation
+    if options.rankdir is not None:
+        looks["rankdir"] = options.rankdir
+    if options.theme is not None:
+        looks["theme"] = options.theme
+    return looks
+
+
+def _written(path: str, write: Callable[[], Path]) -> int:
+    """Write a file and say so. Raises CommandError where it can't be."""
     try:
-        path = draw(graph.loss).save(options.output)
+        written = write()
     except ValueError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
-        raise CommandError(f"{shorten(options.output)} can't be written: {error.strerror or error}.") from None
-    print(f"wrote {shorten(str(path), 1000)}")
+        raise CommandError(f"{shorten(path)} can't be written: {error.strerror or error}.") from None
+    print(f"wrote {shorten(str(written), 1000)}")
     return RIGHT
 
 

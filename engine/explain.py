@@ -221,6 +221,17 @@ def step_in_words(
     """One step of the walk: what the node has received, and the chain rule at each of its parents."""
     formula, where = words.own_formula(node)
     head = f"step {index} of {len(words.order)} · {words.names[node]} = {formula}"
+    if where:
+        head += f"   where {where}"
+    left_out = len(contributions) - MOST_LINES
+    more = f"\n  … and {left_out} parents more" if left_out > 0 else ""
+    return f"{head}\n{step_rows(words, node, grad, received, contributions)}{more}"
+
+
+def step_rows(
+    words: Words, node: Value, grad: float, received: Sequence[float], contributions: Sequence[Contribution]
+) -> Rows:
+    """The lines of one step, for the first twelve parents."""
     lines = Rows()
     value = words.number(grad)
     if node is words.loss:
@@ -235,10 +246,7 @@ def step_in_words(
         times = words.factor(one.local_derivative)
         product = f"{words.number(grad)} × {times} = {words.number(one.amount)}{total}"
         lines.add(words.gradient_of(one.parent), "+=", product)
-    if where:
-        head += f"   where {where}"
-    left_out = len(contributions) - MOST_LINES
-    return f"{head}\n{lines}" + (f"\n  … and {left_out} parents more" if left_out > 0 else "")
+    return lines
 
 
 def step_in_latex(

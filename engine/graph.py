@@ -246,20 +246,33 @@ def paths(root: N, target: N, *, limit: int = 10) -> tuple[list[Path], int]:
     between = leading_to(target, order)
     if root not in between:
         return [], 0
-    # For each node: how many paths reach it, and the best of them as (product, linked list of nodes).
+    return _best_paths(root, [node for node in order if node in between and node is not target], between, limit)[target]
+
+
+def paths_to_all(root: N, *, limit: int = 10) -> dict[N, tuple[list[Path], int]]:
+    """As `paths`, to every node that the chain rule reaches, in one go over the graph."""
+    return _best_paths(root, backward_order(root), None, limit)
+
+
+def _best_paths(root: N, order: Iterable[N], between: set[N] | None, limit: int) -> dict[N, tuple[list[Path], int]]:
+    """The best paths to each node from `root` by way of a backward order, and their number.
+
+    Only nodes `between` are passed, and what they have passed on is forgotten; None passes and keeps all.
+    """
     number = {root: 1}
-    best: dict[N, list[tuple[float, Any]]] = {root: [(1.0, (root, None))]}
+    best: dict[N, list[tuple[float, Any]]] = {root: [(1.0, (root, None))]}  # the product, and a linked list of nodes
     for node in order:
-        if node not in between or node is target:
-            continue
         for parent, derivative in derivatives_by_parent(node):
-            if parent in between:
+            if between is None or parent in between:
                 number[parent] = number.get(parent, 0) + number[node]
                 further = [(product * derivative, (parent, path)) for product, path in best[node]]
                 best[parent] = sorted(best.get(parent, []) + further, key=_by_size)[:limit]
-        if node is not root:  # what was passed on is needed no more: it would grow with the square of the depth
+        if between is not None and node is not root:  # counts kept would grow with the square of the depth
             del best[node], number[node]
-    return [Path(_unlinked(path), product) for product, path in best[target]], number[target]
+    return {
+        node: ([Path(_unlinked(path), product) for product, path in found], number[node])
+        for node, found in best.items()
+    }
 
 
 def _by_size(path: tuple[float, Any]) -> float:

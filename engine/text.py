@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     Notation: TypeAlias = Literal["plain", "unicode", "latex"]
 
+NOTATIONS = ("plain", "unicode", "latex")
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TABLE_WIDTH = 110  # characters
@@ -42,10 +43,14 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
 def shorten(text: str, limit: int = 60) -> str:
     """`text` on one line and safe to print, cut in the middle where it is longer than `limit`.
 
-    Control and direction characters, which would change what is around them, become visible codes.
+    Control and direction characters become visible codes.
     """
-    cut = text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
+    return visible(text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 4 :]}")
+
+
+def visible(text: str) -> str:
+    """The text with a visible code for every character that is none, which might change what is around it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str) -> str:
@@ -72,7 +77,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str)
     for row in rows:
         made.add_row(*map(Text, row))
     output, width = io.StringIO(), max(_TABLE_WIDTH, needed + 3 * len(wide))
-    Console(file=output, width=width, color_system=None, legacy_windows=False).print(made)
+    Console(file=output, width=width, color_system=None, legacy_windows=False, force_jupyter=False).print(made)
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines() if line.strip())
 
 
@@ -98,7 +103,7 @@ def in_notation(label: str, notation: Notation) -> str:
     Unicode. In LaTeX words after a `_` are subscripts too, as in E_{o1}, a `_` that ends a name, as that of `lambda_`,
     is dropped, and what is no name is text. Raises ValueError for an unknown notation.
     """
-    if notation not in ("plain", "unicode", "latex"):
+    if notation not in NOTATIONS:
         raise ValueError(f"There is no notation {notation!r}: take 'plain', 'unicode' or 'latex'.")
     if notation == "plain":
         return label

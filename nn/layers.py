@@ -80,6 +80,11 @@ class Neuron(Module):
             self.bias.label = f"b{place}"
         self._z, self._n, self._a = f"z{place}", f"n{place}", f"a{place}"
 
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """The labels of its Z, N and A, without that of an example."""
+        return self._z, self._n, self._a
+
     def __call__(self, x: Any) -> Value:
         """A for a list of inputs, numbers or Values."""
         return self.activated(self.weighted_sum(as_leaves(x, self.n_inputs)))
@@ -331,6 +336,15 @@ def _numbered(X: Any, n_inputs: int) -> tuple[Rows, list[str]]:
     if not examples:
         raise ValueError("The batch is empty: it needs at least one example.")
     return [as_leaves(x, n_inputs, example) for x, example in zip(X, examples, strict=True)], examples
+
+
+def without_example(label: str) -> tuple[str, str]:
+    """A label without its end, and the number of the example that the end tells: `a2_1` and `3` for `a2_1_ex3`.
+
+    The number is empty where a label tells of none.
+    """
+    stem, end, number = label.rpartition("_ex")
+    return (stem, number) if end and number.isdecimal() else (label, "")
 
 
 def _given(row: Any) -> Init:

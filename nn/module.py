@@ -16,6 +16,8 @@ from nn.data import as_examples, is_number
 
 Output: TypeAlias = "Value | list[Value]"
 """A Value where there is one output, else a list of them."""
+Steps: TypeAlias = tuple[tuple[Any, str], ...]
+"""The way to a part: what holds it, from the model inwards, each with the attribute, key or number that leads on."""
 
 
 class Module:
@@ -45,20 +47,42 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Each parameter once with its place, such as `layers.0.neurons.3.weights.1`."""
-        seen: set[Value] = set()
-        for name, value in _under("", self, set()):
-            if isinstance(value, Value) and not (value.op or value.is_constant or value in seen):
-                seen.add(value)
-                yield name, value
+        return ((_place(steps), value) for steps, value in ways_to_parameters(self))
 
     def parameters(self) -> list[Value]:
         """All parameters, in the order of `named_parameters`."""
-        return [value for _, value in self.named_parameters()]
+        return [value for _, value in ways_to_parameters(self)]
+
+    def groups(self, loss: Value) -> dict[Value, str]:
+        """Where every node under `loss` but the loss itself is at home, as a dotted path whose numbers count from 1.
+
+        A parameter is at home in the module that holds it: unit 1 of an MLP's layer 2 is `layer2.unit1`, and its batch
+        normalization `layer2.unit1.norm`. In a class of your own the module at `self.blocks[0].attention` is
+        `blocks1.attention`; what the model holds itself goes by the name of its class in small letters.
+
+        A computed node is at home, by the first of these that tells,
+
+        - in the module whose parameters it puts to use (p² of a penalty does not), and Z, N and A in their unit;
+        - in the module of all its operands, if nothing else uses them, as a sum or an activation does; but nothing
+          stays with a unit behind its A;
+        - in the loss, if it leads to no module;
+        - in the module that it leads to first, if that is one alone;
+        - in the last of the modules that it is computed from, in the order of `named_parameters`, or in the inputs.
+
+        Leaves that lead to a module are `inputs`, others `loss`. Constants are where they are used. What belongs to one
+        example of a batch has the end `.ex3`, as far as labels such as `x1_ex3` tell; in the inputs and the loss, what
+        is computed with something that the examples share is shared too.
+
+        Raises TypeError for what is no Value and ValueError for one that is computed from none of the parameters.
+        """
+        from nn.groups import groups
+
+        return groups(self, loss)
 
     def modules(self) -> Iterator[Module]:
         """The module and all its parts."""
         yield self
-        yield from (part for _, part in _under("", self, set()) if isinstance(part, Module))
+        yield from (part for _, part in _under(self, (), set()) if isinstance(part, Module))
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0: backward passes would add to what is there."""
@@ -116,10 +140,10 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, list[float]]]:
         """Each buffer with its place, such as `layers.0.norm.running_mean`."""
-        for place, module in [("", self), *_under("", self, set())]:
+        for steps, module in [((), self), *_under(self, (), set())]:
             if isinstance(module, Module):
                 for name in module.buffers:
-                    yield f"{place}.{name}".lstrip("."), getattr(module, name)
+                    yield _place((*steps, (module, name))), getattr(module, name)
 
 
 @contextmanager
@@ -176,12 +200,26 @@ def _members(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(number), part) for number, part in enumerate(thing))
 
 
-def _under(prefix: str, thing: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Everything that a module holds, with its place; what is shared, or holds itself, once."""
+def _under(thing: Any, steps: Steps, seen: set[int]) -> Iterator[tuple[Steps, Any]]:
+    """Everything that a module holds, with the way to it; what is shared, or holds itself, once."""
     seen.add(id(thing))
     for name, part in _members(thing):
+        further = (*steps, (thing, name))
         if isinstance(part, Value):
-            yield f"{prefix}{name}", part
+            yield further, part
         elif id(part) not in seen:
-            yield f"{prefix}{name}", part
-            yield from _under(f"{prefix}{name}.", part, seen)
+            yield further, part
+            yield from _under(part, further, seen)
+
+
+def _place(steps: Steps) -> str:
+    return ".".join([name for _, name in steps])
+
+
+def ways_to_parameters(model: Module) -> Iterator[tuple[Steps, Value]]:
+    """Each parameter of the model once, with the way to it."""
+    seen: set[Value] = set()
+    for steps, value in _under(model, (), set()):
+        if isinstance(value, Value) and not (value.op or value.is_constant or value in seen):
+            seen.add(value)
+            yield steps, value

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from engine import build, draw
+from engine import Backprop, build, draw
 from nn import gradient_descent_step
 
 ROOT = Path(__file__).parents[1]
@@ -25,13 +25,17 @@ def test_first_steps_runs_and_lowers_the_loss(tmp_path):
     assert (tmp_path / "first_steps.svg").exists()
 
 
-def test_the_picture_of_the_readme_is_drawn_from_the_demo():
+def test_the_pictures_of_the_readme_are_drawn_from_the_demo():
     loss = build((ROOT / "demos" / "mazur.txt").read_text(encoding="utf-8")).loss
-    loss.backward()
 
     def texts(svg):
         return sorted(element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text"))
 
+    walk = Backprop(loss)
+    walk.run_to("out_h1").step()
+    kept = (ROOT / "demos" / "mazur_walk.svg").read_text(encoding="utf-8")
+    assert texts(kept) == texts(walk.draw(rankdir="TB").svg())
+    walk.run()
     assert texts((ROOT / "demos" / "mazur.svg").read_text(encoding="utf-8")) == texts(draw(loss).svg())
 
 

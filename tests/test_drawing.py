@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from engine import Backprop, LayoutError, Value, build, draw, drawing
+from engine import Backprop, LayoutError, Value, build, draw, layout
+from engine.themes import THEMES
 from tests.strategies import case, worked
 
 LABELS = [*case("hostile_inputs.json")["labels"], "x" * 100_000, '"', "→ שלום", "<<b>x</b>>", "%s %n \\l \\E", " "]
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 def no_dot(monkeypatch, tmp_path):
     """A machine without Graphviz, in an environment that is not activated."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv(drawing.PROGRAM_VARIABLE, raising=False)
+    monkeypatch.delenv(layout.PROGRAM_VARIABLE, raising=False)
 
 
 def texts(svg):
@@ -29,7 +30,7 @@ def texts(svg):
 
 def shapes(svg):
     """For each node its title and what it is drawn with."""
-    groups = [group for group in ElementTree.fromstring(svg).iter(f"{SVG}g") if group.get("class") == "node"]
+    groups = [group for group in ElementTree.fromstring(svg).iter(f"{SVG}g") if "node" in group.get("class").split()]
     return {
         group.find(f"{SVG}title").text: [child.tag.removeprefix(SVG) for child in group if "text" not in child.tag]
         for group in groups
@@ -56,8 +57,8 @@ def test_kinds_of_nodes_are_told_apart_by_shape_and_by_colour(no_dot):
     }
     assert 'stroke="none"' in svg[svg.index("constant 2") :][:200]
     for kind in ("leaf", "operation", "loss"):
-        assert drawing.FILL[kind].lower() in svg
-        assert drawing.OUTLINE[kind].lower() in svg
+        assert THEMES["light"].fill[kind].lower() in svg
+        assert THEMES["light"].outline[kind].lower() in svg
 
 
 def test_the_picture_has_a_title_and_a_description(no_dot):
@@ -140,7 +141,7 @@ def test_a_graph_of_5_000_nodes_is_drawn(no_dot):
     loss = sum(layer, start=Value(0.0))
     svg = draw(loss).svg()
     assert len(shapes(svg)) > 3_000
-    assert svg.count('class="node"') > 5_000
+    assert svg.count('class="node ') > 5_000
 
 
 def test_two_edges_between_the_same_nodes_have_their_own_descriptions(no_dot):
@@ -167,8 +168,8 @@ def test_a_notebook_shows_the_picture(no_dot):
 
 
 def test_without_a_layout_program_a_notebook_shows_text_and_one_sentence(no_dot, monkeypatch):
-    monkeypatch.setattr(drawing.metadata, "files", lambda name: [])
-    monkeypatch.setattr(drawing.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(layout.metadata, "files", lambda name: [])
+    monkeypatch.setattr(layout.sys, "executable", "/nowhere/python")
     picture = draw(build("z = w*2\nL = z + 1", w=3.0)["L"])
     shown = picture._repr_mimebundle_()
     assert list(shown) == ["text/plain"]
@@ -182,7 +183,7 @@ def test_a_layout_program_that_fails_is_quoted(no_dot, monkeypatch, tmp_path):
     broken = tmp_path / "broken"
     broken.write_text("#!/bin/sh\necho 'no such option' >&2\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(drawing, "_programs", lambda: [str(tmp_path / "gone"), str(broken)])
+    monkeypatch.setattr(layout, "_programs", lambda: [str(tmp_path / "gone"), str(broken)])
     with pytest.raises(LayoutError, match=r"gone did not start.*broken ended with status 3: no such option"):
         draw(Value(2.0) * 3.0).svg()
 
@@ -192,8 +193,8 @@ def test_the_variable_and_the_systems_dot_come_after_the_installed_program(monke
     system.write_text("#!/bin/sh\n")
     system.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv(drawing.PROGRAM_VARIABLE, "/opt/mydot")
-    programs = list(dict.fromkeys(drawing._programs()))
+    monkeypatch.setenv(layout.PROGRAM_VARIABLE, "/opt/mydot")
+    programs = list(dict.fromkeys(layout._programs()))
     assert "graphviz-pure" in programs[0]
     assert programs[-2:] == ["/opt/mydot", str(system)]
 

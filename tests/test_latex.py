@@ -397,7 +397,7 @@ def test_the_walk_stays_where_it_is_when_there_is_no_derivation():
     graph = build("a = x*y\nL = a*x", x=2.0, y=3.0)
     walk = Backprop(graph.loss)
     graph["y"].data = 4.0
-    with pytest.raises(ValueError, match="begin a new walk"):
+    with pytest.raises(ValueError, match="The graph was edited after the forward pass: a was computed as 6"):
         walk.to_markdown()
     assert walk.position == 0
 
@@ -408,6 +408,8 @@ def test_updates_need_parameters_that_are_in_the_graph():
         walk.to_markdown(lr=0.1)
     with pytest.raises(LookupError, match="No node is called 'v'"):
         walk.to_markdown(parameters=["v"], lr=0.1)
+    with pytest.raises(ValueError, match=r"L is computed: w·x\. Only a leaf can be updated"):
+        walk.to_markdown(parameters=["L"])
     assert "## Updates" not in walk.to_markdown(parameters=["w"])
 
 

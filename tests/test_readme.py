@@ -77,6 +77,7 @@ def test_commands_print_what_the_readme_prints(line, text, clone):
 
 def test_python_snippets_print_what_the_readme_prints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "demos", tmp_path / "demos")
     snippets = "\n".join(text for language, _, text in BLOCKS if language == "python")
     examples = doctest.DocTestParser().get_doctest(snippets, {}, "README.md", "README.md", 0)
     said = []

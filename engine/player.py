@@ -1,0 +1,343 @@
+"""A walk as a web page: one file without a network, forward and back, with predictions."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any, Unpack
+
+from engine.drawing import Drawing, Options
+from engine.explain import MOST_LINES
+from engine.folding import Box, Fold
+from engine.graph import nodes, paths_to_all
+from engine.picture import Picture, texts
+from engine.text import shorten
+from engine.themes import THEMES, Theme
+from engine.walk import Backprop, Step, Why
+
+LONGEST_STORY = 3  # paths from the loss that a node's story lists
+WIDEST_INLINE = 300  # steps of a walk that a notebook shows as a player by itself
+INLINE_HEIGHT = 760  # pixels
+
+
+def save_html(path: str | os.PathLike[str], walks: Sequence[Backprop], **options: Unpack[Options]) -> Path:
+    """Write the players of some walks as one page. The walks stay where they are.
+
+    Raises ValueError for a name that doesn't end in .html or .htm and for a graph that was edited after the forward
+    pass, TypeError for what is no walk, LayoutError without a layout program, and OSError where the file can't be
+    written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"A player is a web page: give the file a name that ends in .html; {target.name!r} does not.")
+    target.write_bytes(page(walks, **options).encode("utf-8"))
+    return target
+
+
+def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
+    """The page with a player for each walk, whole in itself: nothing is loaded, and nothing else may run.
+
+    Without a `theme` the colours are those that the reader's system asks for.
+    """
+    return _page(walks, options)
+
+
+def _page(walks: Sequence[Backprop], options: Options, *, opens: int = 0) -> str:
+    """The page, which opens after so many steps."""
+    for walk in walks:
+        if not isinstance(walk, Backprop):
+            raise TypeError(f"A page shows walks, such as Backprop(loss), not {type(walk).__name__} {walk!r:.60}.")
+    style, script = _style(), _asset("player.js")
+    sections = [_section(walk, number, options, opens) for number, walk in enumerate(walks)]
+    losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
+    return Template(_asset("player.html")).substitute(
+        policy=policy,
+        theme=f' data-theme="{options["theme"]}"' if "theme" in options else "",
+        title=html.escape(f"Backward pass of {losses}"),
+        style=style,
+        script=script,
+        players="\n".join(sections),
+    )
+
+
+def inline(walk: Backprop) -> str:
+    """The player for a notebook: a frame that may run scripts and nothing else, and the picture for where it may not.
+
+    It opens where the walk is, and the picture shows that too; it is dark where JupyterLab is. An untrusted notebook
+    takes away the frame and the style, which leaves the picture.
+    """
+    identifier = f"chalkgrad-{secrets.token_hex(6)}"
+    picture = base64.b64encode(walk.draw().svg().encode("utf-8")).decode("ascii")
+    image = f'<img alt="{html.escape(repr(walk))}" src="data:image/svg+xml;base64,{picture}">'
+    if len(walk) > WIDEST_INLINE:
+        return _picture_and(image, f'{len(walk):,} steps; as a page: walk.save_html("walk.html")')
+    try:
+        player = _page([walk], {}, opens=walk.position)
+    except ValueError as error:  # the graph was edited
+        return _picture_and(image, str(error))
+    return (
+        f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} #{identifier} iframe {{ border: 0 }} '
+        f'[data-jp-theme-light="false"] #{identifier} iframe {{ color-scheme: dark }} '  # what the page then prefers
+        f'[data-jp-theme-light="true"] #{identifier} iframe {{ color-scheme: light }}</style>{image}'
+        f'<iframe title="{html.escape(repr(walk))}" sandbox="allow-scripts" width="100%" height="{INLINE_HEIGHT}" '
+        f'srcdoc="{html.escape(player)}"></iframe></div>'
+    )
+
+
+def _picture_and(image: str, said: str) -> str:
+    return f"<div>{image}<p>{html.escape(said)}</p></div>"
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("engine").joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def _style() -> str:
+    light, dark, paper = (_variables(THEMES[name]) for name in ("light", "dark", "print"))
+    return (
+        f":root {{ {light} }}\n"
+        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
+        f':root[data-theme="dark"] {{ {dark} }}\n'
+        f':root[data-theme="print"] {{ {paper} }}\n'
+        f"@media print {{ :root, :root[data-theme] {{ {paper} }} }}\n"
+        f"{_asset('player.css')}"
+    )
+
+
+def _variables(theme: Theme) -> str:
+    named = {"background": theme.background, "text": theme.text, "edge": theme.edge}
+    for part in ("fill", "outline", "mark"):
+        named |= {f"{part}-{kind}": colour for kind, colour in getattr(theme, part).items()}
+    return " ".join(f"--{name}: {colour};" for name, colour in named.items())
+
+
+@dataclass
+class _Recording:
+    """All steps of a walk, and what each box shows of its gradient after which step."""
+
+    steps: list[Step] = field(default_factory=list)
+    texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    failure: str = ""
+
+
+@contextmanager
+def _afresh(walk: Backprop) -> Iterator[Backprop]:
+    """Another walk of the same loss, from its start. Then all gradients are as they were, and so is `walk`."""
+    kept = [(node, node.grad) for node in nodes(walk.loss)]
+    try:
+        for node, _ in kept:
+            node.grad = 0.0
+        yield Backprop(walk.loss, digits=walk.words.digits)
+    finally:
+        for node, grad in kept:
+            node.grad = grad
+
+
+def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
+    """Walk to the end, or to where it can't go on."""
+    found = _Recording()
+    for box, identifier in drawing.identifiers.items():
+        if drawing.kind(box) != "constant":
+            found.texts[identifier] = [(0, drawing.gradient_line(box))]
+    try:
+        for step in walk:
+            found.steps.append(replace(step, _words=drawing.words))
+            for box in _reached(step, drawing):
+                line = drawing.gradient_line(box)
+                history = found.texts[drawing.identifiers[box]]
+                if history[-1][1] != line:
+                    history.append((step.index, line))
+    except FloatingPointError as error:
+        found.failure = str(error)
+    return found
+
+
+def _reached(step: Step, drawing: Drawing) -> list[Box]:
+    return list(dict.fromkeys(drawing.box_of(one.parent) for one in step.contributions))
+
+
+def _section(given: Backprop, place: int, options: Options, opens: int) -> str:
+    """The player in that place of the page. The layout is computed once; frames differ by classes and texts alone."""
+    options = {"rankdir": "TB", **options}  # room beside the picture for the words
+    identifier = f"player{place + 1}"
+    with _afresh(given) as walk:
+        digits = walk.words.digits
+        first = Drawing(walk.loss, order=walk.order, position=0, digits=digits, **options)
+        recording = _recorded(walk, first)
+        room = {name: max((line for _, line in history), key=len) for name, history in recording.texts.items()}
+        drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
+        picture = drawing.picture(f"{identifier}-")
+        told = _Telling(walk, drawing, recording)
+        data = {"opens": opens} | told.data(picture)
+        return Template(_asset("player_section.html")).substitute(
+            id=identifier,
+            loss=html.escape(drawing.words.names[walk.loss]),
+            last=len(recording.steps),
+            summary=html.escape(told.summary()),
+            picture=picture.written(),
+            rows="\n".join(_table_row(step, place) for step in recording.steps),
+            data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        )
+
+
+class _Telling:
+    """What a player knows, as data for its script: steps, boxes and edges, by their numbers."""
+
+    def __init__(self, walk: Backprop, drawing: Drawing, recording: _Recording) -> None:
+        self.walk, self.drawing, self.recording = walk, drawing, recording
+        self.words = drawing.words
+        self.number = {box: number for number, box in enumerate(drawing.boxes)}
+        self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=LONGEST_STORY)
+        self.gradient = {walk.loss: 1.0} | {
+            one.parent: one.after for step in recording.steps for one in step.contributions
+        }
+
+    def summary(self) -> str:
+        """What the page shows, in a sentence."""
+        words = self.words
+        told = f"{words.forward_line(words.loss)}; {len(nodes(words.loss)):,} nodes, {len(words.order):,} steps. "
+        failed = f"The walk stops after step {len(self.recording.steps)}: {self.recording.failure} "
+        return told + (failed if self.recording.failure else "") + self.drawing.note
+
+    def data(self, picture: Picture) -> dict[str, Any]:
+        """Prepare the elements of the picture, and tell what the script needs to know of them."""
+        picture.root.set("role", "group")
+        picture.root.remove(picture.root[1])  # a description, as a tooltip, would be true of one moment alone
+        picture.root.set("aria-labelledby", f"{picture.prefix}title")
+        picture.leave_look_to_the_page()
+        boxes = [self._box(box, picture) for box in self.drawing.boxes]
+        sent: dict[int, list[int]] = {}  # the edges of each step
+        edges = [
+            self._edge(number, element, picture, sent)
+            for number, element in enumerate(self.drawing.edge_elements(picture))
+        ]
+        elements = self.drawing.edge_elements(picture)
+        amounts, steps = 0, []
+        for step in self.recording.steps:
+            here = sent.get(step.index, [])
+            written = [
+                (elements[number], self.drawing.amount_lines(self.drawing.edges[number], step.node, step.grad))
+                for number in here
+            ]
+            added = picture.write_amounts(written)
+            steps.append(self._step(step, here, list(range(amounts, amounts + len(added)))))
+            amounts += len(added)
+        return {"start": self._start(), "steps": steps, "boxes": boxes, "edges": edges}
+
+    def _box(self, box: Box, picture: Picture) -> dict[str, Any]:
+        drawing, identifier = self.drawing, self.drawing.identifiers[box]
+        group = picture.nodes[identifier]
+        history = self.recording.texts.get(identifier, [])
+        title = self._title(box)
+        group.remove(group[0])  # its tooltip, for the same reason
+        group.attrib |= {"id": f"{picture.prefix}{identifier}", "tabindex": "-1", "role": "img", "aria-label": title}
+        lines = texts(group)
+        ranks = drawing.ranks(box)
+        if ranks:
+            lines[0].set("class", "mark")
+            for mark in ("now", "next"):
+                picture.frame_node(identifier, mark)
+        if history:
+            lines[-1].set("class", "grad")
+            lines[-1].text = history[0][1]
+        members = box.members if isinstance(box, Fold) else (box,)
+        return {
+            "id": group.get("id"),
+            "title": title,
+            "ranks": ranks,
+            "texts": history,
+            "complete": max(map(self.walk.completed_at, members)),
+            "why": self._why(box),
+        }
+
+    def _title(self, box: Box) -> str:
+        if isinstance(box, Fold):
+            return f"{shorten(box.path)}, {self.drawing.size(box)}"
+        return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
+
+    def _why(self, box: Box) -> str:
+        if isinstance(box, Fold) or box.is_constant or box not in self.paths:
+            return ""
+        found, count = self.paths[box]
+        return str(Why(box, tuple(found), count, self.gradient.get(box, 0.0), self.words))
+
+    def _edge(self, number: int, element: Any, picture: Picture, sent: dict[int, list[int]]) -> dict[str, Any]:
+        element.remove(element[0])
+        element.set("id", f"{picture.prefix}e{number}")
+        operands = self.drawing.edges[number].operands
+        ranks = [self.words.rank.get(node, -1) for _, node, derivative in operands if derivative is not None]
+        for rank in dict.fromkeys(ranks):
+            if rank >= 0:
+                sent.setdefault(rank + 1, []).append(number)
+        return {"id": element.get("id"), "last": max(ranks, default=-1)}
+
+    def _start(self) -> dict[str, Any]:
+        loss = self.words.names[self.words.loss]
+        return {
+            "now": self.number[self.drawing.box_of(self.words.loss)],
+            "head": f"Before the first step: every gradient is 0, but that of {loss} by itself is 1.",
+            "rows": [[self.words.gradient_of(self.words.loss), "=", "1"]],
+            "edges": [],
+            "amounts": [],
+            "to": [],
+            "asks": [],
+        }
+
+    def _step(self, step: Step, edges: list[int], amounts: list[int]) -> dict[str, Any]:
+        words = self.words
+        formula, where = words.own_formula(step.node)
+        left_out = len(step.contributions) - MOST_LINES
+        return {
+            "now": self.number[self.drawing.box_of(step.node)],
+            "head": f"{words.names[step.node]} = {formula}",
+            "where": f"where {where}" if where else "",
+            "rows": step.rows.rows,
+            "more": f"… and {left_out} parents more" if left_out > 0 else "",
+            "edges": edges,
+            "amounts": amounts,
+            "to": [self.number[box] for box in _reached(step, self.drawing)],
+            "asks": list(self._asks(step)),
+        }
+
+    def _asks(self, step: Step) -> Iterator[dict[str, Any]]:
+        """What is asked of who predicts: the amount of each contribution that has a number."""
+        for one in step.contributions[:MOST_LINES]:
+            if math.isfinite(one.amount):
+                yield {
+                    "text": f"{self.words.gradient_of(one.parent)} += ?",
+                    "expected": one.amount,
+                    "shown": self.words.number(one.amount),
+                    "kind": step.node.op,
+                    "near": [],
+                }
+
+
+def _table_row(step: Step, place: int) -> str:
+    """A step in the table of all; its link opens the player in that place at the step."""
+    (_, _, gradient), *rest = step.rows.rows
+    sends = "".join(f"<div>{html.escape(' '.join(row))}</div>" for row in rest)
+    more = len(step.contributions) - MOST_LINES
+    sends += f"<div>… and {more} parents more</div>" if more > 0 else ""
+    head = str(step).partition("\n")[0].partition(" · ")[2]
+    cells = "".join(f"<td>{cell}</td>" for cell in (html.escape(head), html.escape(gradient), sends))
+    return f'<tr><th scope="row"><a href="#step={"," * place}{step.index}">{step.index}</a></th>{cells}</tr>'
