@@ -28,7 +28,7 @@ RankDir: TypeAlias = Literal["LR", "RL", "TB", "BT"]
 RANKDIRS: tuple[RankDir, ...] = get_args(RankDir)
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
-ROOM_FOR_AMOUNTS = {"LR": "1.4", "RL": "1.4", "TB": "0.9", "BT": "0.9"}  # inches between ranks in a walk's picture
+ROOM_FOR_AMOUNTS = {"LR": "1.6", "RL": "1.6", "TB": "1.1", "BT": "1.1"}  # inches between ranks in a walk's picture
 NOTEBOOK_WIDTH, LEAST_SCALE = 690.0, 0.75  # points: what a notebook has room for; text smaller than that is not read
 MARK_STYLE: dict[Mark, tuple[str, str]] = {
     "done": ("solid", "2.5"),
@@ -105,6 +105,9 @@ class Drawing:
         room: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> None:
+        if unknown := [option for option in options if option not in Options.__annotations__]:
+            known = nearest(unknown[0], Options.__annotations__)
+            raise TypeError(f"A picture has no option {shorten(unknown[0])!r}. {known}")
         self.theme = THEMES[_one_of("theme", options.get("theme", "light"), THEMES)]
         self.rankdir = _one_of("rankdir", options.get("rankdir", "LR"), RANKDIRS)
         self._notation = options.get("notation", "plain")
@@ -378,9 +381,9 @@ class Drawing:
         words, mark = self.words, self.mark(box)
         marked = f" ({mark})" if mark else ""
         if isinstance(box, Fold):
-            names = [words.names[node] for node in box.members if node.label]
-            inside = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-            told = f"fold {box.path}: {self.size(box)}; {self.gradient_line(box)}"
+            inner = [words.names[node] for node in box.members if node.label]
+            inside = ", ".join(inner[:12]) + (f" and {len(inner) - 12} more" if len(inner) > 12 else "")
+            told = f"fold {shorten(box.path, 200)}: {self.size(box)}; {self.gradient_line(box)}"
             return told + (f"; {inside}" if inside else "") + marked
         formula = words.forward_line(box) if box.op else f"{words.names[box]} = {words.number(box.data)}"
         grad = "" if box.is_constant else f", {words.gradient_of(box)} = {words.number(box.grad)}"

@@ -67,10 +67,10 @@ def folded(
     """Fold each group of `nodes` to the first `collapse` parts of its path; those named in `expand` by one part more.
 
     Without `collapse` nothing is folded but where there are more than 300 nodes. The loss and groups of one node are
-    never folded. Raises ValueError for a depth below 1, a fold to open that is not there, or options without
-    groups; TypeError for groups of another kind.
+    never folded. Raises ValueError for a depth below 1, a name or a fold to open that is not there, or options
+    without groups; TypeError for groups, or names of folds, of another kind.
     """
-    opened = [expand] if isinstance(expand, str) else list(expand)
+    opened = _opened(expand)
     if groups is None:
         if collapse is not None or opened:
             raise ValueError(
@@ -82,22 +82,32 @@ def folded(
         raise ValueError(f"collapse is the depth to fold to, a whole number from 1 on, and it is {collapse!r:.60}.")
     parts = _parts(loss, nodes, groups)
     _refuse_unknown(opened, parts.values())
-    if collapse is None and not opened and len(nodes) <= MANY_NODES:
+    if collapse is None and len(nodes) > MANY_NODES:
+        return _folded_by_itself(nodes, parts, opened)
+    if collapse is None and not opened:
         return Folding({node: node for node in nodes})
-    if collapse is not None or opened:
-        return Folding(_boxes(nodes, parts, collapse or 1, opened))
-    return _folded_by_itself(nodes, parts)
+    return Folding(_boxes(nodes, parts, collapse or 1, opened))
+
+
+def _opened(expand: Any) -> list[str]:
+    """The names of the folds to open."""
+    try:
+        opened = [expand] if isinstance(expand, str) else list(expand)
+    except TypeError:
+        opened = [expand]
+    if not all(isinstance(name, str) for name in opened):
+        raise TypeError(
+            f"expand names the folds to open, such as 'layer1' or ['layer1', 'layer2'], not {expand!r:.60}."
+        )
+    return opened
 
 
 def _parts(loss: Value, nodes: Sequence[Value], groups: Groups) -> dict[Value, tuple[str, ...]]:
     """The parts of each node's path, for the nodes that have one."""
     named = names(loss)
     if isinstance(groups, Mapping):
+        _refuse_unknown_keys(groups, named)
         found = {node: groups.get(node, groups.get(named[node])) for node in nodes}
-        known = {*nodes, *named.values()}
-        unknown = next((key for key in groups if key not in known), None)
-        if nodes and unknown is not None and not any(found.values()):
-            raise ValueError(f"groups name nothing in this graph; {shorten(repr(unknown))} is not one of its nodes.")
     elif callable(groups):
         found = {node: groups(node) for node in nodes}
     else:
@@ -108,6 +118,20 @@ def _parts(loss: Value, nodes: Sequence[Value], groups: Groups) -> dict[Value, t
                 f"The group of {shorten(named[node])} is a dotted path such as 'layer1.unit2', not {path!r:.60}."
             )
     return {node: tuple(path.split(".")) for node, path in found.items() if path is not None and node is not loss}
+
+
+def _refuse_unknown_keys(groups: Mapping[Any, str], named: Mapping[Value, str]) -> None:
+    """Groups may hold nodes of a larger graph, but none of another, and no name that is not in this one."""
+    known = dict.fromkeys(named.values())
+    for key in groups:
+        if not isinstance(key, Value | str):
+            raise TypeError(f"groups maps nodes or their names to paths, and {key!r:.60} is neither.")
+        if isinstance(key, str) and key not in known:
+            raise ValueError(f"groups: no node is called {shorten(key)!r}. {nearest(key, known)}")
+    if groups and not any(isinstance(key, str) or key in named for key in groups):
+        raise ValueError(
+            "groups has no node of this graph: they are those of another. Ask for the groups of this loss."
+        )
 
 
 def _refuse_unknown(opened: Iterable[str], parts: Iterable[tuple[str, ...]]) -> None:
@@ -137,17 +161,19 @@ def _boxes(
     return {node: folds.get(place[node], node) if node in place else node for node in nodes}
 
 
-def _folded_by_itself(nodes: Sequence[Value], parts: Mapping[Value, tuple[str, ...]]) -> Folding:
-    """As deep as is still readable."""
+def _folded_by_itself(nodes: Sequence[Value], parts: Mapping[Value, tuple[str, ...]], opened: Iterable[str]) -> Folding:
+    """As deep as is still readable, and then what is to be open."""
     deepest = max(map(len, parts.values()), default=1)
-    for depth in range(deepest, 0, -1):
-        found = Folding(_boxes(nodes, parts, depth, []))
-        if depth == 1 or len(found.boxes) <= READABLE:
-            break
-    first = next((box.path for box in found.boxes if isinstance(box, Fold)), "")
+    depth = deepest
+    while depth > 1 and len(Folding(_boxes(nodes, parts, depth, [])).boxes) > READABLE:
+        depth -= 1
+    found = Folding(_boxes(nodes, parts, depth, opened))
+    first = next((box.path for box in found.boxes if isinstance(box, Fold)), None)
+    if first is None:
+        return found
     more = f"collapse={depth + 1} folds less, " if depth < deepest else ""
     return Folding(
         found.box,
         f"{len(nodes):,} nodes, folded to depth {depth} of {deepest}: {more}"
-        f'expand="{first}" opens a box, and without groups every node is drawn.',
+        f'expand="{shorten(first)}" opens a box, and without groups every node is drawn.',
     )

@@ -205,7 +205,7 @@ def _points(text: str) -> list[Point]:
 
 def _pointed(frame: Frame, across: int, down: int) -> list[Point]:
     """A rectangle whose side toward (across, down) is an arrowhead."""
-    f, reach = frame, 16.0
+    f, reach = frame, 12.0
     middle_x, middle_y = (f.left + f.right) / 2, (f.top + f.bottom) / 2
     if across:
         side, other = (f.left, f.right) if across < 0 else (f.right, f.left)

@@ -26,7 +26,7 @@ class Player {
     this.playing = null;
     this.looked = null; // the box whose story is told
     this.kept = false; // whether it stays when the pointer leaves
-    this.settled = new Set(); // steps that were predicted, or shown
+    this.asked = new Map(); // by step: the questions with what was typed, and whether they are settled
     this.tally = {}; // by kind of operation: [right, wrong, shown]
     this.wire();
     this.zoom(null);
@@ -34,17 +34,19 @@ class Player {
   }
 
   get last() { return this.steps.length; }
+  get step() { return this.position ? this.steps[this.position - 1] : this.start; }
   get predicting() { return this.find(".predict").checked; }
   get asking() {
-    return this.predicting && this.position > 0 && !this.settled.has(this.position) && this.steps[this.position - 1].asks.length > 0;
+    return this.predicting && this.step.asks.length > 0 && !this.asked.get(this.position)?.settled;
   }
 
   // The state after `position` steps
 
   show(position) {
+    const before = this.position;
     this.position = Math.max(0, Math.min(this.last, position));
     const k = this.position;
-    const step = k ? this.steps[k - 1] : this.start;
+    const step = this.step;
     const asking = this.asking;
     this.section.classList.toggle("asking", asking);
     this.boxes.forEach((box, index) => {
@@ -54,7 +56,8 @@ class Player {
       const received = k > 0 && step.to.includes(index);
       box.element.classList.toggle("received", received);
       if (box.mark) box.mark.textContent = this.markText(box, mark);
-      if (box.grad) box.grad.textContent = asking && received ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
+      const hidden = (asking && received) || this.hides(box);
+      if (box.grad) box.grad.textContent = hidden ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
     });
     const sent = new Set(step.edges);
     this.edges.forEach((edge, index) => {
@@ -69,12 +72,13 @@ class Player {
     const slider = this.find(".slider");
     slider.value = k;
     slider.setAttribute("aria-valuetext", `Step ${k} of ${this.last}`);
-    for (const name of ["first", "previous"]) this.find(`.${name}`).disabled = k === 0;
-    for (const name of ["next", "last"]) this.find(`.${name}`).disabled = k === this.last && !asking;
+    // not `disabled`, which would take the focus away, and the keys with it
+    for (const name of ["first", "previous"]) this.find(`.${name}`).ariaDisabled = k === 0;
+    for (const name of ["next", "last"]) this.find(`.${name}`).ariaDisabled = k === this.last && !asking;
+    this.ask(step);
     this.tell(step, asking);
-    this.ask(step, asking);
     this.story();
-    this.follow(step);
+    this.follow(Math.abs(k - before) === 1 && !still.matches);
   }
 
   markOf(box) {
@@ -83,6 +87,12 @@ class Player {
     if (box.ranks.includes(k - 1)) return "now";
     if (box.ranks.includes(k)) return "next";
     return box.ranks[box.ranks.length - 1] < k ? "done" : "later";
+  }
+
+  // A sum over paths is complete before it is asked for, at its own step.
+  hides(box) {
+    const waits = box.complete <= this.position && this.position <= box.summed;
+    return this.predicting && waits && !this.asked.get(box.summed)?.settled;
   }
 
   markText(box, mark) {
@@ -104,17 +114,20 @@ class Player {
     words.replaceChildren(make("h2", step.head));
     if (step.where) words.append(make("p", step.where, "where"));
     const list = make("dl");
-    for (const [left, sign, right] of step.rows) {
+    const open = asking ? this.asked.get(this.position).open.filter((one) => !one.done).map((one) => one.question.row) : [];
+    step.rows.forEach(([left, sign, right], row) => {
       const kind = sign === "+=" ? "sends" : "";
-      list.append(make("dt", `${left} ${sign}`, kind), make("dd", asking ? "?" : right, kind));
-    }
+      list.append(make("dt", `${left} ${sign}`, kind), make("dd", open.includes(row) ? "?" : right, kind));
+    });
     words.append(list);
     if (step.more) words.append(make("p", step.more, "where"));
   }
 
   // Bring what the step touches into view: the node and where it sends, or the node where that is too much.
-  follow(step) {
+  follow(smooth = false) {
+    const step = this.step;
     const picture = this.find(".picture");
+    picture.scrollBy({ left: 0, top: 0, behavior: "instant" }); // ends a movement under way
     const around = picture.getBoundingClientRect();
     const margin = 40;
     const place = (index) => this.boxes[index].element.getBoundingClientRect();
@@ -129,7 +142,7 @@ class Player {
     const aside = (low, high, start, end) => (low < start + margin || high > end - margin ? (low + high - start - end) / 2 : 0);
     const left = aside(box.left, box.right, around.left, around.right);
     const top = aside(box.top, box.bottom, around.top, around.bottom);
-    if (left || top) picture.scrollBy({ left, top, behavior: still.matches ? "instant" : "smooth" });
+    if (left || top) picture.scrollBy({ left, top, behavior: smooth ? "smooth" : "instant" });
   }
 
   // Moving
@@ -140,7 +153,7 @@ class Player {
   }
 
   next() {
-    if (this.asking) this.settle("shown");
+    if (this.asking) this.settle();
     else this.go(this.position + 1);
   }
 
@@ -164,11 +177,12 @@ class Player {
     const picture = this.find(".picture");
     const height = parseFloat(getComputedStyle(picture).maxHeight);
     const whole = Math.min((picture.clientWidth - 4) / this.natural.width, (height - 4) / this.natural.height);
-    const readable = Math.max(0.75, Math.min(1.2, whole));
+    const readable = Math.max(0.9, Math.min(1.2, whole));
     if (factor === null) this.scale = this.scale === whole ? readable : this.scale ? whole : readable;
     else this.scale = Math.max(0.1, Math.min(4, this.scale * factor));
     this.svg.style.width = `${this.natural.width * this.scale}px`;
     this.svg.style.height = `${this.natural.height * this.scale}px`;
+    this.follow();
   }
 
   // Stories
@@ -189,7 +203,7 @@ class Player {
     const complete = box.complete <= this.position;
     story.replaceChildren(make("h2", box.title));
     if (!box.texts.length) return;
-    const hidden = this.predicting && (!complete || this.asking);
+    const hidden = this.predicting && (!complete || this.asking || this.hides(box));
     const state = complete ? "complete" : `so far; complete after step ${box.complete}`;
     story.append(make("p", hidden ? "Its gradient is yours to predict." : `${this.gradOf(box)} (${state})`));
     if (!hidden && box.why) story.append(make("p", box.why));
@@ -197,14 +211,19 @@ class Player {
 
   // Prediction
 
-  ask(step, asking) {
+  // What was typed at a step stays there, settled or not.
+  ask(step) {
     const form = this.find(".questions");
-    form.hidden = !asking;
-    if (asking && form.dataset.step === String(this.position)) return; // typed already
-    form.replaceChildren();
-    form.dataset.step = asking ? this.position : "";
-    if (!asking) return;
-    this.open = step.asks.map((question, index) => {
+    form.hidden = !this.predicting || !step.asks.length;
+    if (form.hidden) return;
+    const here = this.asked.get(this.position) ?? this.questions(step);
+    this.asked.set(this.position, here);
+    if (form.firstChild !== here.elements[0]) form.replaceChildren(...here.elements);
+  }
+
+  questions(step) {
+    const elements = [];
+    const open = step.asks.map((question, index) => {
       const label = make("label", question.text);
       const row = make("span", "", "row");
       const input = make("input");
@@ -218,20 +237,21 @@ class Player {
       input.setAttribute("aria-describedby", said.id);
       row.append(input);
       label.append(row);
-      form.append(label, said);
+      elements.push(label, said);
       return { question, input, said, tries: 0, done: false };
     });
     const buttons = make("div", "", "row");
-    const check = make("button", "Check");
     const reveal = make("button", "Show me");
     reveal.type = "button";
-    reveal.addEventListener("click", () => this.settle("shown"));
-    buttons.append(check, reveal);
-    form.append(buttons);
+    reveal.addEventListener("click", () => this.settle());
+    buttons.append(make("button", "Check"), reveal);
+    elements.push(buttons);
+    return { open, elements, buttons, settled: false };
   }
 
   check() {
-    for (const one of this.open) {
+    const { open } = this.asked.get(this.position);
+    for (const one of open) {
       const typed = one.input.value.trim();
       if (one.done || !typed) continue;
       const verdict = judged(typed, one.question);
@@ -245,9 +265,10 @@ class Player {
         one.input.readOnly = true;
       }
     }
-    const waiting = this.open.find((one) => !one.done);
+    this.tell(this.step, true);
+    const waiting = open.find((one) => !one.done);
     if (waiting) waiting.input.focus();
-    else this.settle("answered");
+    else this.settle();
   }
 
   count(kind, place) {
@@ -257,11 +278,20 @@ class Player {
     this.find(".score").textContent = `Right at once: ${total[0]} of ${total[0] + total[1] + total[2]} (${kinds.join(", ")})`;
   }
 
-  settle(how) {
-    if (how === "shown") for (const one of this.open) if (!one.done && !one.tries) this.count(one.question.kind, 2);
-    this.settled.add(this.position);
+  // All is answered, or what is not is shown.
+  settle() {
+    const here = this.asked.get(this.position);
+    for (const one of here.open) {
+      one.input.readOnly = true;
+      if (one.done) continue;
+      if (!one.tries) this.count(one.question.kind, 2);
+      one.said.textContent = `It is ${one.question.shown}.`;
+      one.said.className = "said";
+    }
+    const typing = this.find(".questions").contains(document.activeElement);
+    here.settled = here.buttons.hidden = true;
     this.show(this.position);
-    this.find(".next").focus();
+    if (typing) this.find(".next").focus();
   }
 
   // Keys and pointers
@@ -323,8 +353,7 @@ class Player {
   walkNodes(key) {
     const here = this.boxes.findIndex((box) => box.element === document.activeElement);
     if (key === "Enter") return here >= 0 && this.look(here, true);
-    const now = this.position ? this.steps[this.position - 1].now : this.start.now;
-    const to = here < 0 ? now : (here + (key === "ArrowUp" ? -1 : 1) + this.boxes.length) % this.boxes.length;
+    const to = here < 0 ? this.step.now : (here + (key === "ArrowUp" ? -1 : 1) + this.boxes.length) % this.boxes.length;
     this.boxes[to].element.focus();
   }
 }
@@ -351,7 +380,7 @@ function judged(typed, question) {
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
   const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, text]) => text);
-  return { kind: "wrong", text: `Wrong. ${told.join(" Or: ")}`.trim() };
+  return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
 }
 
 // Links: #step=7, and with several players #step=7,3
@@ -377,12 +406,13 @@ function link() {
 
 function recolour() {
   const root = document.documentElement;
-  const modes = ["", "light", "dark"];
-  root.dataset.theme = modes[(modes.indexOf(root.dataset.theme ?? "") + 1) % modes.length];
+  const now = root.dataset.theme || (window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = now === "dark" ? "light" : "dark";
 }
 
 for (const [number, section] of [...document.querySelectorAll("section.player")].entries()) {
   players.push(new Player(section, number));
 }
 window.addEventListener("hashchange", linked);
+window.addEventListener("beforeprint", () => players.forEach((player) => { player.find(".all").open = true; }));
 linked();

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import json
-import math
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -21,6 +21,7 @@ from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
 from engine.folding import Box, Fold
 from engine.graph import nodes, paths_to_all
+from engine.mistakes import likely_mistakes
 from engine.picture import Picture, texts
 from engine.text import shorten
 from engine.themes import THEMES, Theme
@@ -34,8 +35,9 @@ INLINE_HEIGHT = 760  # pixels
 def save_html(path: str | os.PathLike[str], walks: Sequence[Backprop], **options: Unpack[Options]) -> Path:
     """Write the players of some walks as one page. The walks stay where they are.
 
-    Raises ValueError for a name that doesn't end in .html or .htm, LayoutError without a layout program, and OSError
-    where the file can't be written.
+    Raises ValueError for a name that doesn't end in .html or .htm and for a graph that was edited after the forward
+    pass, TypeError for what is no walk, LayoutError without a layout program, and OSError where the file can't be
+    written.
     """
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
@@ -54,8 +56,11 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
 
 def _page(walks: Sequence[Backprop], options: Options, *, opens: int = 0) -> str:
     """The page, which opens after so many steps."""
+    for walk in walks:
+        if not isinstance(walk, Backprop):
+            raise TypeError(f"A page shows walks, such as Backprop(loss), not {type(walk).__name__} {walk!r:.60}.")
     style, script = _style(), _asset("player.js")
-    sections = [_section(walk, f"player{number}", options, opens) for number, walk in enumerate(walks, 1)]
+    sections = [_section(walk, number, options, opens) for number, walk in enumerate(walks)]
     losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
@@ -80,14 +85,22 @@ def inline(walk: Backprop) -> str:
     picture = base64.b64encode(walk.draw().svg().encode("utf-8")).decode("ascii")
     image = f'<img alt="{html.escape(repr(walk))}" src="data:image/svg+xml;base64,{picture}">'
     if len(walk) > WIDEST_INLINE:
-        return f"<div>{image}<p>{len(walk):,} steps; as a page: walk.save_html(&quot;walk.html&quot;)</p></div>"
+        return _picture_and(image, f'{len(walk):,} steps; as a page: walk.save_html("walk.html")')
+    try:
+        player = _page([walk], {}, opens=walk.position)
+    except ValueError as error:  # the graph was edited
+        return _picture_and(image, str(error))
     return (
         f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} #{identifier} iframe {{ border: 0 }} '
         f'[data-jp-theme-light="false"] #{identifier} iframe {{ color-scheme: dark }} '  # what the page then prefers
         f'[data-jp-theme-light="true"] #{identifier} iframe {{ color-scheme: light }}</style>{image}'
         f'<iframe title="{html.escape(repr(walk))}" sandbox="allow-scripts" width="100%" height="{INLINE_HEIGHT}" '
-        f'srcdoc="{html.escape(_page([walk], {}, opens=walk.position))}"></iframe></div>'
+        f'srcdoc="{html.escape(player)}"></iframe></div>'
     )
+
+
+def _picture_and(image: str, said: str) -> str:
+    return f"<div>{image}<p>{html.escape(said)}</p></div>"
 
 
 @cache
@@ -127,14 +140,26 @@ class _Recording:
     failure: str = ""
 
 
-def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
-    """Walk from the start to the end, or to where it can't go on, and come back."""
-    here, found = walk.position, _Recording()
-    walk.goto(0)
+@contextmanager
+def _afresh(walk: Backprop) -> Iterator[Backprop]:
+    """Another walk of the same loss, from its start. Then all gradients are as they were, and so is `walk`."""
+    kept = [(node, node.grad) for node in nodes(walk.loss)]
     try:
-        for box, identifier in drawing.identifiers.items():
-            if drawing.kind(box) != "constant":
-                found.texts[identifier] = [(0, drawing.gradient_line(box))]
+        for node, _ in kept:
+            node.grad = 0.0
+        yield Backprop(walk.loss, digits=walk.words.digits)
+    finally:
+        for node, grad in kept:
+            node.grad = grad
+
+
+def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
+    """Walk to the end, or to where it can't go on."""
+    found = _Recording()
+    for box, identifier in drawing.identifiers.items():
+        if drawing.kind(box) != "constant":
+            found.texts[identifier] = [(0, drawing.gradient_line(box))]
+    try:
         for step in walk:
             found.steps.append(replace(step, _words=drawing.words))
             for box in _reached(step, drawing):
@@ -144,8 +169,6 @@ def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
                     history.append((step.index, line))
     except FloatingPointError as error:
         found.failure = str(error)
-    finally:
-        walk.goto(here)
     return found
 
 
@@ -153,27 +176,28 @@ def _reached(step: Step, drawing: Drawing) -> list[Box]:
     return list(dict.fromkeys(drawing.box_of(one.parent) for one in step.contributions))
 
 
-def _section(walk: Backprop, identifier: str, options: Options, opens: int) -> str:
-    """One player. The layout is computed once; its frames are told apart by classes and texts alone."""
+def _section(given: Backprop, place: int, options: Options, opens: int) -> str:
+    """The player in that place of the page. The layout is computed once; frames differ by classes and texts alone."""
     options = {"rankdir": "TB", **options}  # room beside the picture for the words
-    digits = walk.words.digits
-    first = Drawing(walk.loss, order=walk.order, position=0, digits=digits, **options)
-    recording = _recorded(walk, first)
-    room = {name: max((line for _, line in history), key=len) for name, history in recording.texts.items()}
-    drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
-    picture = drawing.picture(f"{identifier}-")
-    told = _Telling(walk, drawing, recording)
-    data = {"opens": opens} | told.data(picture)
-    loss = html.escape(drawing.words.names[walk.loss])
-    return Template(_asset("player_section.html")).substitute(
-        id=identifier,
-        loss=loss,
-        last=len(recording.steps),
-        summary=html.escape(told.summary()),
-        picture=picture.written(),
-        rows="\n".join(map(_table_row, recording.steps)),
-        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-    )
+    identifier = f"player{place + 1}"
+    with _afresh(given) as walk:
+        digits = walk.words.digits
+        first = Drawing(walk.loss, order=walk.order, position=0, digits=digits, **options)
+        recording = _recorded(walk, first)
+        room = {name: max((line for _, line in history), key=len) for name, history in recording.texts.items()}
+        drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
+        picture = drawing.picture(f"{identifier}-")
+        told = _Telling(walk, drawing, recording)
+        data = {"opens": opens} | told.data(picture)
+        return Template(_asset("player_section.html")).substitute(
+            id=identifier,
+            loss=html.escape(drawing.words.names[walk.loss]),
+            last=len(recording.steps),
+            summary=html.escape(told.summary()),
+            picture=picture.written(),
+            rows="\n".join(_table_row(step, place) for step in recording.steps),
+            data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        )
 
 
 class _Telling:
@@ -198,6 +222,8 @@ class _Telling:
     def data(self, picture: Picture) -> dict[str, Any]:
         """Prepare the elements of the picture, and tell what the script needs to know of them."""
         picture.root.set("role", "group")
+        picture.root.remove(picture.root[1])  # a description, as a tooltip, would be true of one moment alone
+        picture.root.set("aria-labelledby", f"{picture.prefix}title")
         picture.leave_look_to_the_page()
         boxes = [self._box(box, picture) for box in self.drawing.boxes]
         sent: dict[int, list[int]] = {}  # the edges of each step
@@ -223,7 +249,7 @@ class _Telling:
         group = picture.nodes[identifier]
         history = self.recording.texts.get(identifier, [])
         title = self._title(box)
-        group.remove(group[0])  # a tooltip would be true of one moment alone
+        group.remove(group[0])  # its tooltip, for the same reason
         group.attrib |= {"id": f"{picture.prefix}{identifier}", "tabindex": "-1", "role": "img", "aria-label": title}
         lines = texts(group)
         ranks = drawing.ranks(box)
@@ -241,6 +267,7 @@ class _Telling:
             "ranks": ranks,
             "texts": history,
             "complete": max(map(self.walk.completed_at, members)),
+            "summed": self._summed(box),
             "why": self._why(box),
         }
 
@@ -248,6 +275,12 @@ class _Telling:
         if isinstance(box, Fold):
             return f"{shorten(box.path)}, {self.drawing.size(box)}"
         return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
+
+    def _summed(self, box: Box) -> int:
+        """The step that asks for the node's gradient as a sum over paths; 0 where none does."""
+        if isinstance(box, Fold) or box not in self.words.rank:
+            return 0
+        return self.words.rank[box] + 1 if len(self.words.feeds.get(box, [])) > 1 else 0
 
     def _why(self, box: Box) -> str:
         if isinstance(box, Fold) or box.is_constant or box not in self.paths:
@@ -290,27 +323,30 @@ class _Telling:
             "edges": edges,
             "amounts": amounts,
             "to": [self.number[box] for box in _reached(step, self.drawing)],
-            "asks": list(self._asks(step)),
+            "asks": self._asked(step),
         }
 
-    def _asks(self, step: Step) -> Iterator[dict[str, Any]]:
-        """What is asked of who predicts: the amount of each contribution that has a number."""
-        for one in step.contributions[:MOST_LINES]:
-            if math.isfinite(one.amount):
-                yield {
-                    "text": f"{self.words.gradient_of(one.parent)} += ?",
-                    "expected": one.amount,
-                    "shown": self.words.number(one.amount),
-                    "kind": step.node.op,
-                    "near": [],
-                }
+    def _asked(self, step: Step) -> list[dict[str, Any]]:
+        """What is asked of who predicts, and the numbers that known mistakes would give."""
+        return [
+            {
+                "text": blank.question,
+                "row": blank.row,
+                "expected": blank.expected,
+                "shown": self.words.number(blank.expected),
+                "kind": blank.operation,
+                "near": [[one.number, one.mistake.text] for one in found],
+            }
+            for blank, found in likely_mistakes(step)
+        ]
 
 
-def _table_row(step: Step) -> str:
+def _table_row(step: Step, place: int) -> str:
+    """A step in the table of all; its link opens the player in that place at the step."""
     (_, _, gradient), *rest = step.rows.rows
     sends = "".join(f"<div>{html.escape(' '.join(row))}</div>" for row in rest)
     more = len(step.contributions) - MOST_LINES
     sends += f"<div>… and {more} parents more</div>" if more > 0 else ""
     head = str(step).partition("\n")[0].partition(" · ")[2]
     cells = "".join(f"<td>{cell}</td>" for cell in (html.escape(head), html.escape(gradient), sends))
-    return f'<tr><th scope="row"><a href="#step={step.index}">{step.index}</a></th>{cells}</tr>'
+    return f'<tr><th scope="row"><a href="#step={"," * place}{step.index}">{step.index}</a></th>{cells}</tr>'

@@ -481,18 +481,20 @@ class Backprop:
         return Drawing(self.loss, order=self.order, position=self.position, digits=self.words.digits, **options)
 
     def save_html(
-        self, path: str | os.PathLike[str], *, beside: Iterable[Backprop] = (), **options: Unpack[Options]
+        self, path: str | os.PathLike[str], *, beside: Backprop | Iterable[Backprop] = (), **options: Unpack[Options]
     ) -> FilePath:
         """Write the walk as a web page: one file, without a network, to step forward and back and to predict.
 
         Walks `beside` get players of their own on the same page. The options are those of `engine.draw`; without
         `theme` the reader's system chooses, and without `rankdir` data flows from top to bottom. The walks stay where
-        they are. Raises ValueError for a name that doesn't end in .html, LayoutError without a
-        layout program, and OSError where the file can't be written.
+        they are. Raises ValueError for a name that doesn't end in .html, and for a graph that was edited after the
+        forward pass; TypeError for what is no walk; LayoutError without a layout program, and OSError where the file
+        can't be written.
         """
         from engine.player import save_html
 
-        return save_html(path, [self, *beside], **options)
+        others = [beside] if isinstance(beside, Backprop) else beside
+        return save_html(path, [self, *others], **options)
 
     def _repr_html_(self) -> str | None:
         from engine.player import inline
