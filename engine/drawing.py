@@ -15,7 +15,7 @@ from engine.folding import MANY_NODES, Fold, folded
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
-from engine.picture import Picture, colour_amount
+from engine.picture import Picture
 from engine.text import factor, nearest, shorten
 from engine.themes import THEMES, Mark, ThemeName
 from engine.value import Value
@@ -337,9 +337,9 @@ class Drawing:
         for box in self.boxes:
             if (mark := self.mark(box)) in ("now", "next"):
                 picture.frame_node(self.identifiers[box], mark, theme.mark[mark])
-        amounts = picture.write_amounts([(elements[edge], lines) for edge, lines in now])
-        for amount in amounts:
-            colour_amount(amount, theme.background, theme.mark["now"])
+        picture.write_amounts(
+            [(elements[edge], lines) for edge, lines in now], background=theme.background, colour=theme.mark["now"]
+        )
         return picture
 
     def picture(self, prefix: str = "") -> Picture:

@@ -80,8 +80,11 @@ class _Local:
             parent=names[self.parent],
             other=str(self.words.symbol(self.node.parents[self.other])),
             function=self.row.symbol,
-            right=shorten(str(self.words.local_derivatives(self.node)[self.operand])),
+            right=self._right() if "{right}" in text else "",
         )
+
+    def _right(self) -> str:
+        return shorten(str(self.words.local_derivatives(self.node)[self.operand]))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ ALONG = (0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8)  # where on its edge an amount m
 CELL = 150.0  # the grid in which what is hidden is looked up
 TOWARD_PARENTS = {"LR": (-1, 0), "RL": (1, 0), "TB": (0, -1), "BT": (0, 1)}
 
-_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+_LOOK = (
+    *("fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "text-anchor"),
+    "{http://www.w3.org/XML/1998/namespace}space",
+)
 _SHAPES = {f"{{{SVG}}}{tag}" for tag in ("ellipse", "path", "polygon", "polyline")}
 
 ElementTree.register_namespace("", SVG)
@@ -122,12 +125,12 @@ class Picture:
             self.root.attrib |= {side: f"{length * scale:.2f}pt" for side, length in sides.items()}
 
     def leave_look_to_the_page(self) -> None:
-        """Take away what a page's style says of text, and tell it, by a class, what is drawn behind all nodes."""
+        """Take away what a page's style says, and tell it, by a class, what is drawn behind all nodes."""
         for polygon in self._graph.findall(f"{{{SVG}}}polygon"):
             polygon.set("class", "background")
-        for text in self.root.iter(f"{{{SVG}}}text"):
-            for look in ("font-family", "font-size", "fill", "text-anchor", _SPACE):
-                text.attrib.pop(look, None)
+        for element in self._graph.iter():
+            for look in _LOOK:
+                element.attrib.pop(look, None)
 
     def frame_node(self, name: str, mark: str, colour: str = "") -> None:
         """Draw a walk's mark around a node: an arrowhead toward its parents for `now`, dashes for `next`.
@@ -145,19 +148,18 @@ class Picture:
         look |= {"stroke": colour} if colour else {}
         self.nodes[name].append(_element("polygon", points=points, fill="none", **look))
 
-    def write_amounts(self, written: Iterable[tuple[Element, Sequence[str]]]) -> list[Element]:
-        """Write lines on edges that lead to one node, where they hide neither nodes nor each other as far as can be.
-
-        Returns the groups that were added over all else, one for each edge.
-        """
+    def places(self, written: Iterable[tuple[Element, Sequence[str]]]) -> list[Frame]:
+        """Where lines on edges that lead to one node hide neither nodes nor each other, as far as can be."""
         taken: list[Frame] = []
-        added = []
         for edge, lines in written:
             width, height = max(map(len, lines)) * CHARACTER + 6.0, len(lines) * LINE_HEIGHT + 4.0
             taken.append(min(_candidates(edge, width, height), key=lambda frame: self._hidden(frame, taken)))
-            added.append(_amount(taken[-1], lines))
-        self._graph.extend(added)
-        return added
+        return taken
+
+    def write_amounts(self, written: Sequence[tuple[Element, Sequence[str]]], *, background: str, colour: str) -> None:
+        """Write lines on edges that lead to one node, over all else."""
+        for frame, (_, lines) in zip(self.places(written), written, strict=True):
+            self._graph.append(_amount(frame, lines, background, colour))
 
     def _hidden(self, frame: Frame, taken: Sequence[Frame]) -> int:
         """How much of nodes and of other amounts a frame would hide."""
@@ -238,19 +240,14 @@ def _flattened(controls: Sequence[Point]) -> list[Point]:
     return line
 
 
-def _amount(frame: Frame, lines: Sequence[str]) -> Element:
-    group = _element("g", **{"class": "amount", "text-anchor": "middle", "font-size": "9"})
+def _amount(frame: Frame, lines: Sequence[str], background: str, colour: str) -> Element:
+    look = {"fill": colour, "font-family": FONT_FAMILY, "font-size": "9", "text-anchor": "middle"}
+    group = _element("g", **{"class": "amount"}, **look)
     corner = {"x": f"{frame.left:.1f}", "y": f"{frame.top:.1f}", "rx": "3"}
     size = {"width": f"{frame.right - frame.left:.1f}", "height": f"{frame.bottom - frame.top:.1f}"}
-    group.append(_element("rect", **corner, **size))
+    group.append(_element("rect", **corner, **size, fill=background, stroke=colour, **{"stroke-width": "0.8"}))
     middle = f"{(frame.left + frame.right) / 2:.1f}"
     for number, line in enumerate(lines):
         baseline = frame.top + 2.0 + (number + 0.78) * LINE_HEIGHT
         group.append(_element("text", line, x=middle, y=f"{baseline:.1f}"))
     return group
-
-
-def colour_amount(group: Element, background: str, colour: str) -> None:
-    """Give an amount the colours that a page's style would give it."""
-    group.attrib |= {"fill": colour, "font-family": FONT_FAMILY}
-    group[0].attrib |= {"fill": background, "stroke": colour, "stroke-width": "0.8"}

@@ -18,8 +18,11 @@ class Player {
       const element = document.getElementById(box.id);
       return { ...box, element, mark: element.querySelector(".mark"), grad: element.querySelector(".grad") };
     });
+    this.amounts = drawn("g", {});
+    this.svg.querySelector("g").append(this.amounts);
     this.edges = data.edges.map((edge) => ({ ...edge, element: document.getElementById(edge.id) }));
-    this.amounts = [...section.querySelectorAll(".amount")];
+    this.mistakes = data.mistakes;
+    this.line = data.line; // the height of one in an amount
     this.rows = [...section.querySelectorAll("tbody tr")];
     this.natural = { width: this.svg.viewBox.baseVal.width * 4 / 3, height: this.svg.viewBox.baseVal.height * 4 / 3 };
     this.position = 0;
@@ -64,8 +67,7 @@ class Player {
       edge.element.classList.toggle("now", sent.has(index));
       edge.element.classList.toggle("done", !sent.has(index) && edge.last >= 0 && edge.last < k);
     });
-    const amounts = new Set(step.amounts);
-    this.amounts.forEach((amount, index) => amount.classList.toggle("now", amounts.has(index)));
+    this.amounts.replaceChildren(...step.amounts.map((amount) => this.written(amount)));
     this.rows.forEach((row, index) => row.classList.toggle("now", index === k - 1));
     this.find(".all").hidden = this.predicting;
     this.find(".count").textContent = `Step ${k} of ${this.last}`;
@@ -79,6 +81,18 @@ class Player {
     this.tell(step, asking);
     this.story();
     this.follow(Math.abs(k - before) === 1 && !still.matches);
+  }
+
+  // What stands on an edge, over all else: local derivative × incoming gradient = amount
+  written([left, top, width, ...lines]) {
+    const group = drawn("g", { class: "amount now" });
+    group.append(drawn("rect", { x: left, y: top, width, height: lines.length * this.line + 4, rx: 3 }));
+    lines.forEach((line, row) => {
+      const text = drawn("text", { x: left + width / 2, y: top + 2 + (row + 0.78) * this.line });
+      text.textContent = line;
+      group.append(text);
+    });
+    return group;
   }
 
   markOf(box) {
@@ -254,7 +268,7 @@ class Player {
     for (const one of open) {
       const typed = one.input.value.trim();
       if (one.done || !typed) continue;
-      const verdict = judged(typed, one.question);
+      const verdict = judged(typed, one.question, this.mistakes);
       one.said.textContent = verdict.text;
       one.said.className = `said ${verdict.kind}`;
       if (verdict.kind === "unread") continue;
@@ -365,8 +379,14 @@ function make(tag, text = "", name = "") {
   return element;
 }
 
+function drawn(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
 // A number as people write it: half a unit of its last printed place is right, three digits are needed, or all.
-function judged(typed, question) {
+function judged(typed, question, mistakes) {
   const plain = typed.replaceAll("−", "-").replace(/\s*[·×*]\s*10\s*\^\s*/, "e").replaceAll(" ", "");
   const parts = /^[-+]?(\d*)\.?(\d*)(?:[eE]([-+]?\d+))?$/.exec(plain);
   if (!parts || !(parts[1] + parts[2])) return { kind: "unread", text: "Type a number, such as -0.25 or 2.5e-3." };
@@ -379,7 +399,7 @@ function judged(typed, question) {
     if (digits >= 3) return { kind: "right", text: `Right: ${question.shown}.` };
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
-  const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, text]) => text);
+  const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, place]) => mistakes[place]);
   return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
 }
 

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,13 +22,14 @@ from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
 from engine.folding import Box, Fold
 from engine.graph import nodes, paths_to_all
-from engine.mistakes import likely_mistakes
-from engine.picture import Picture, texts
+from engine.mistakes import Hypothesis, likely_mistakes
+from engine.picture import LINE_HEIGHT, Picture, texts
 from engine.text import shorten
 from engine.themes import THEMES, Theme
 from engine.walk import Backprop, Step, Why
 
 LONGEST_STORY = 3  # paths from the loss that a node's story lists
+MOST_ALIKE = 3  # mistakes of one kind that a question of a page knows, so that pages stay small
 WIDEST_INLINE = 300  # steps of a walk that a notebook shows as a player by itself
 INLINE_HEIGHT = 760  # pixels
 
@@ -207,6 +209,7 @@ class _Telling:
         self.walk, self.drawing, self.recording = walk, drawing, recording
         self.words = drawing.words
         self.number = {box: number for number, box in enumerate(drawing.boxes)}
+        self.texts: dict[str, int] = {}  # of mistakes, by their places
         self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=LONGEST_STORY)
         self.gradient = {walk.loss: 1.0} | {
             one.parent: one.after for step in recording.steps for one in step.contributions
@@ -232,17 +235,26 @@ class _Telling:
             for number, element in enumerate(self.drawing.edge_elements(picture))
         ]
         elements = self.drawing.edge_elements(picture)
-        amounts, steps = 0, []
+        steps = []
         for step in self.recording.steps:
             here = sent.get(step.index, [])
             written = [
                 (elements[number], self.drawing.amount_lines(self.drawing.edges[number], step.node, step.grad))
                 for number in here
             ]
-            added = picture.write_amounts(written)
-            steps.append(self._step(step, here, list(range(amounts, amounts + len(added)))))
-            amounts += len(added)
-        return {"start": self._start(), "steps": steps, "boxes": boxes, "edges": edges}
+            amounts = [
+                [round(part, 1) for part in (place.left, place.top, place.right - place.left)] + lines
+                for place, (_, lines) in zip(picture.places(written), written, strict=True)
+            ]
+            steps.append(self._step(step, here, amounts))
+        return {
+            "line": LINE_HEIGHT,
+            "mistakes": list(self.texts),
+            "start": self._start(),
+            "steps": steps,
+            "boxes": boxes,
+            "edges": edges,
+        }
 
     def _box(self, box: Box, picture: Picture) -> dict[str, Any]:
         drawing, identifier = self.drawing, self.drawing.identifiers[box]
@@ -310,7 +322,7 @@ class _Telling:
             "asks": [],
         }
 
-    def _step(self, step: Step, edges: list[int], amounts: list[int]) -> dict[str, Any]:
+    def _step(self, step: Step, edges: list[int], amounts: list[Any]) -> dict[str, Any]:
         words = self.words
         formula, where = words.own_formula(step.node)
         left_out = len(step.contributions) - MOST_LINES
@@ -326,6 +338,10 @@ class _Telling:
             "asks": self._asked(step),
         }
 
+    def _text(self, one: Hypothesis) -> int:
+        """The place of a mistake's text among all, since many questions have the same."""
+        return self.texts.setdefault(one.mistake.text, len(self.texts))
+
     def _asked(self, step: Step) -> list[dict[str, Any]]:
         """What is asked of who predicts, and the numbers that known mistakes would give."""
         return [
@@ -335,10 +351,21 @@ class _Telling:
                 "expected": blank.expected,
                 "shown": self.words.number(blank.expected),
                 "kind": blank.operation,
-                "near": [[one.number, one.mistake.text] for one in found],
+                "near": [[float(f"{one.number:.9g}"), self._text(one)] for one in _few(found)],
             }
             for blank, found in likely_mistakes(step)
         ]
+
+
+def _few(found: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """The likeliest of each kind of mistake."""
+    met: Counter[str] = Counter()
+    kept = []
+    for one in found:
+        met[one.mistake.key] += 1
+        if met[one.mistake.key] <= MOST_ALIKE:
+            kept.append(one)
+    return kept
 
 
 def _table_row(step: Step, place: int) -> str:
