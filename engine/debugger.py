@@ -19,6 +19,7 @@ from engine.text import number, shorten, table
 from engine.value import Value
 from engine.walk import Backprop, Step, Steps
 
+_LOOKING = "p print why w where bt l list h help".split()
 _MOST_LISTED = 40  # lines of a listing that are still read
 
 
@@ -59,7 +60,7 @@ class Debugger(Session):
         self._displays: list[Expression] = []
         self._leaf: Value | None = None  # that the walk has stopped at, since no step comes to one
         self._up = 0  # how far above that, or above the node that comes next, the person looks
-        self._quiz = Quiz(walk, self._say, self._ask)
+        self._quiz = Quiz(walk, self._say, self._ask, self._looks)
 
     def _greeting(self) -> str:
         return f"{self._where()}\nn: next line · s: one step · back · why NAME · h: help · q: quit"
@@ -72,52 +73,79 @@ class Debugger(Session):
     def _next_node(self) -> Value | None:
         return self.walk.order[self.walk.position] if self.walk.position < len(self.walk) else None
 
+    def _looks(self, line: str) -> bool:
+        """Do a command that only looks, in the middle of another; whether it is one."""
+        if line.split()[0] not in _LOOKING:
+            return False
+        before = self.lastcmd, self._line
+        self.onecmd(line)
+        self.lastcmd, self._line = before
+        return True
+
     # Going on
 
     def do_n(self, text: str) -> None:
-        """n, next [TIMES]: go on to the next labelled node, a line of the derivation."""
-        for _ in range(self._count(text)):
-            if not self._advanced(whole_line=True):
-                break
+        """n, next [TIMES]: the next labelled node: a line of the derivation."""
+        self._go_on(self._count(text), whole_lines=True)
 
     def do_s(self, text: str) -> None:
-        """s, step [TIMES]: apply the chain rule at one node."""
-        for _ in range(self._count(text)):
-            if not self._advanced(whole_line=False):
+        """s, step [TIMES]: the chain rule at one node."""
+        self._go_on(self._count(text), whole_lines=False)
+
+    def _go_on(self, times: int, *, whole_lines: bool) -> None:
+        """Make steps or lines until one of them stops."""
+        for time in range(times):
+            if time and self._next_node() is not None:
+                self._say("")
+            if not self._advanced(whole_line=whole_lines):
                 break
 
     def _advanced(self, *, whole_line: bool) -> bool:
         """Make one step, or those of a line, and show them; whether nothing says to stop there."""
-        made, hits = Steps(), []
+        made = Steps()
+        hits: list[Stop] = []
         self._look_ahead()
-        while (step := self._step()) is not None:
-            made.append(step)
-            hits = self._hits()
-            following = self._next_node()
-            if hits or not whole_line or following is None or following.label:
-                break
+        try:
+            while (step := self._step(following=bool(made))) is not None:
+                made.append(step)
+                hits = self._hits()
+                following = self._next_node()
+                if hits or not whole_line or following is None or following.label:
+                    break
+        finally:  # an error in the middle of a line, or Ctrl-C, leaves the steps before it
+            self._tell_steps(made)
         if not made:
             if self._next_node() is None:
                 self._say(self._where())
             return False
-        if not self._quiz.on:
-            self._say(str(made))
-        elif together := line_in_words(self.walk.words, made):
-            self._say(together)
         self._tell_stops(hits)
         self._show_displays()
         return not hits and step is not None
 
-    def _step(self) -> Step | None:
+    def _tell_steps(self, made: Steps) -> None:
+        """Show steps, or where their numbers have been asked what they are together."""
+        if not made:
+            return
+        if not self._quiz.on:
+            self._say(str(made))
+        elif together := line_in_words(self.walk.words, made):
+            self._say(together)
+
+    def _step(self, *, following: bool) -> Step | None:
         """Make a step; None at the end, or where its numbers were asked and the person has left."""
+        if self._quiz.on and following:
+            self._say("")
         return self.walk.step() if not self._quiz.on or self._quiz.asked_step() else None
 
     def do_c(self, text: str) -> None:
-        """c, cont, continue: go on to the next stop, or to the end."""
+        """c, cont, continue: on to the next stop, or to the end."""
         self._run()
 
     def do_until(self, text: str) -> None:
-        """until, unt [WHERE]: go on to WHERE, or like n, and show only where that is."""
+        """until, unt [WHERE]: on to WHERE; alone, like n but without its lines.
+
+        WHERE is what `b` takes. Stops on the way hold.
+        """
         if not text:
             self._run(whole_line=True)
             return
@@ -155,7 +183,7 @@ class Debugger(Session):
     # Stops
 
     def do_b(self, text: str) -> None:
-        """b, break [WHERE]: stop there; the same again takes the stop away; alone, list the stops.
+        """b, break [WHERE]: stop there; again, no longer; alone, list the stops.
 
         WHERE is the name of a node (where its gradient is complete), the number of a step (before it), an operation
         such as tanh or * (before each of its nodes), or a condition such as abs(grad) > 1 or w5.grad < 0.05. In a
@@ -180,7 +208,10 @@ class Debugger(Session):
         self._once.add(self._add(stop))
 
     def do_clear(self, text: str) -> None:
-        """clear, cl [N or WHERE]: take away the stop that b lists as number N; alone, all stops."""
+        """clear, cl [N or WHERE]: take a stop away; alone, all of them.
+
+        N is the number that `b` gives it in its list.
+        """
         if text.isdecimal():
             taken = [int(text[:20])] if int(text[:20]) in self._stops else []
         else:
@@ -215,7 +246,7 @@ class Debugger(Session):
             [str(number), stop.title + (", once" if number in self._once else ""), stop.when(self.walk)]
             for number, stop in self._stops.items()
         ]
-        self._say(table(["", "stops", ""], rows, justify="rll"))
+        self._say(table(["", "stops", "when"], rows, justify="rll"))
 
     def _refuse_passed(self, stop: Stop) -> None:
         if stop.passed(self.walk):
@@ -242,7 +273,7 @@ class Debugger(Session):
     # Going back
 
     def do_back(self, text: str) -> None:
-        """back [STEPS]: undo steps; every gradient is as it was."""
+        """back [STEPS]: undo steps: every gradient is as it was."""
         if not self.walk.position:
             self._say("There is nothing to undo: the walk is at its start.")
             return
@@ -250,7 +281,7 @@ class Debugger(Session):
         self._moved()
 
     def do_goto(self, text: str) -> None:
-        """goto N or NAME: go to where N steps are done; to where NAME's gradient is complete."""
+        """goto N or NAME: to where N steps are done; where NAME is complete."""
         if not text:
             raise ValueError(f"Where to? goto 0 … {len(self.walk)}, or goto NAME.")
         if text.lstrip("-").isdecimal():
@@ -260,14 +291,17 @@ class Debugger(Session):
         self._moved()
 
     def do_restart(self, text: str) -> None:
-        """restart: to the start, with all values computed from the leaves as they are now."""
+        """restart: to the start, all values anew from the leaves.
+
+        This also ends what something else has done to the graph.
+        """
         self.walk.restart()
         self._moved()
 
     # Looking
 
     def do_p(self, text: str) -> None:
-        """p, print [NAME or EXPR]: a node's data, formula and gradient so far; the number of an expression.
+        """p, print [NAME or EXPR]: data, formula, gradient so far; or an expression.
 
         Alone it tells of the node looked at. An expression is a formula over names, such as w5 - 0.5*w5.grad;
         w5.grad, dE/dw5 and ∂E/∂w5 are the gradient of w5 so far. grad, data and step are of the node that comes next.
@@ -295,7 +329,7 @@ class Debugger(Session):
         return "? (to be predicted)" if any(map(self._quiz.hides, expression.gradients)) else ""
 
     def do_why(self, text: str) -> None:
-        """why [NAME]: the paths from the loss to NAME, their products, and the sum."""
+        """why [NAME]: the paths behind a gradient, and their sum."""
         node = self.walk.find(text) if text else self._looked_at()
         if not self._quiz.tells(node):
             raise ValueError(
@@ -305,31 +339,42 @@ class Debugger(Session):
         self._say(str(self.walk.why(node)))
 
     def do_w(self, text: str) -> None:
-        """w, where, bt: the path of largest product from the loss to the node that comes next."""
+        """w, where, bt: the path from the loss to where the walk is.
+
+        Of several paths it is that of the largest product.
+        """
         way = self._way()
         here = len(way) - 1 - self._up
-        lines = [self._way_line(node, now=place == here) for place, node in enumerate(way)]
+        gradients = [self._way_gradient(node) for node in way]
+        wide = max(map(len, gradients))
+        lines = [
+            f"{'>' if place == here else ' '} {gradient:<{wide}}   {self._own_line(node)}"
+            for place, (node, gradient) in enumerate(zip(way, gradients, strict=True))
+        ]
         self._say("\n".join(_windowed(lines, here)))
 
     def do_up(self, text: str) -> None:
-        """up, u [N]: look at the node above, towards the loss, on the path that w shows."""
+        """up, u [N]: look further up that path, towards the loss.
+
+        p and why, alone, tell of the node that one looks at.
+        """
         way = self._way()
         if self._up == len(way) - 1:
             raise ValueError(f"{self.walk.words.names[self.walk.loss]} is the loss: nothing is above it.")
         self._up = min(self._up + self._count(text), len(way) - 1)
-        self._say(self._way_line(way[len(way) - 1 - self._up], now=True))
+        self._look()
 
     def do_down(self, text: str) -> None:
-        """down, d [N]: look at the node below, away from the loss, on the path that w shows."""
+        """down, d [N]: look further down again."""
         way = self._way()
         if not self._up:
             raise ValueError(f"{self.walk.words.names[way[-1]]} is where the walk is: nothing is below it yet.")
         self._up = max(self._up - self._count(text), 0)
-        self._say(self._way_line(way[len(way) - 1 - self._up], now=True))
+        self._look()
 
     def _way(self) -> Sequence[Value]:
         """The path of largest product from the loss to where the walk is."""
-        target = self._leaf or self._next_node()
+        target = self._next_node() if self._leaf is None else self._leaf
         if target is None:
             raise ValueError("The walk is at its end, and no node comes next: give a NAME, or go back.")
         found, _ = paths(self.walk.loss, target, limit=1)
@@ -339,11 +384,18 @@ class Debugger(Session):
         way = self._way()
         return way[len(way) - 1 - self._up]
 
-    def _way_line(self, node: Value, *, now: bool) -> str:
+    def _look(self) -> None:
+        """Tell of the node looked at."""
+        node = self._looked_at()
+        self._say(f"> {self._way_gradient(node)}   {self._own_line(node)}")
+
+    def _way_gradient(self, node: Value) -> str:
         words = self.walk.words
-        formula = f" = {words.own_formula(node)[0]}" if node.op else ""
-        grad = "?" if self._quiz.hides(node) else words.number(node.grad)
-        return f"{'>' if now else ' '} {words.names[node]}{formula}   {words.gradient_of(node)} = {grad}"
+        return f"{words.gradient_of(node)} = {'?' if self._quiz.hides(node) else words.number(node.grad)}"
+
+    def _own_line(self, node: Value) -> str:
+        words = self.walk.words
+        return f"{words.names[node]} = {words.own_formula(node)[0]}" if node.op else words.forward_line(node)
 
     def do_l(self, text: str) -> None:
         """l, list: the forward pass, and where the walk is in it."""
@@ -355,7 +407,7 @@ class Debugger(Session):
         self._say("\n".join([*shown, self._where(), f"done: {done or 'nothing yet'}"]))
 
     def do_display(self, text: str) -> None:
-        """display [EXPR]: show an expression after every step; alone, show all of them now."""
+        """display [EXPR]: show an expression after every step; alone, all now."""
         if text:
             expression = Expression(text, self.walk, self._source(text))
             self._displays = [*(one for one in self._displays if one.text != expression.text), expression]
@@ -366,7 +418,7 @@ class Debugger(Session):
             self._say("displays nothing; display EXPR shows an expression after every step")
 
     def do_undisplay(self, text: str) -> None:
-        """undisplay [EXPR]: no longer show it; alone, none of them."""
+        """undisplay [EXPR]: no longer; alone, none of them."""
         kept = [one for one in self._displays if text and one.text != text]
         if len(kept) == len(self._displays):
             raise ValueError(f"{shorten(text)!r} is not displayed." if text else "Nothing is displayed.")
@@ -385,7 +437,10 @@ class Debugger(Session):
         return f"display {expression} = {shown}"
 
     def do_draw(self, text: str) -> None:
-        """draw [FILE]: the graph as it stands, as SVG; alone, to walk.svg, or into the notebook."""
+        """draw [FILE]: the graph as it stands, as SVG.
+
+        Alone it goes to walk.svg; in a notebook it is shown.
+        """
         if self._quiz.on:
             raise ValueError("The picture would tell what you are asked; draw it after `predict off`.")
         drawing = self.walk.draw()
@@ -397,7 +452,10 @@ class Debugger(Session):
     # Changing
 
     def do_set(self, text: str) -> None:
-        """set NAME = EXPR: give a leaf another value and stay: as if it had been so from the start."""
+        """set NAME = EXPR: give a leaf another value, and stay.
+
+        Every gradient is as if it had been so from the start. EXPR may use the old value: set w5 = w5 - 0.1.
+        """
         sides = re.fullmatch(r"(?P<name>.*?[^<>=!\s])\s*=(?!=)(?P<value>.*)", text)
         if sides is None:
             raise ValueError("Set what? set NAME = number or formula, such as " + self._setting() + ".")
@@ -422,7 +480,7 @@ class Debugger(Session):
         return f"{words.names[loss]} = {words.number(loss.data)}, was {words.number(before)}"
 
     def do_update(self, text: str) -> None:
-        """update LR [NAMES]: at the end of the walk, the gradient step of the parameters; begin the next walk.
+        """update LR [NAMES]: the gradient step at the end; begin the next walk.
 
         The parameters are the leaves named here, or those of the file's line `parameters: w1 w2 …`, or those given to
         walk.interact(parameters=[…]).
@@ -457,11 +515,11 @@ class Debugger(Session):
     # Predicting
 
     def do_predict(self, text: str) -> None:
-        """predict [on or off]: ask for each number of a step before it is shown; predict NAME = ANSWER for one.
+        """predict [on or off]: be asked for each number before it is shown.
 
-        A number or a formula is typed, and judged by its printed digits, three of which are needed. A blank line shows
-        the number, and a dot leaves the step. The third wrong answer shows it too. Meanwhile the other commands hide
-        what will be asked. `predict w5 = 0.08` judges the gradient of the loss by w5, wherever the walk is.
+        Type a number, of which three digits are needed, or a formula. A blank line shows the number, as does the third
+        wrong answer, and a dot leaves the step. p, l, w and why work in between; what will be asked they hide.
+        `predict w5 = 0.08` judges the gradient of the loss by w5, wherever the walk is.
         """
         name, equals, answer = text.partition("=")
         if equals and name.strip():
@@ -473,14 +531,14 @@ class Debugger(Session):
             raise ValueError("predict on, predict off, or predict NAME = number or formula.")
         self._quiz.on = text == "on" or (not text and not self._quiz.on)
         self._say(
-            "predict is on: s and n ask for each number before they show it. Type a number or a formula; a blank line "
-            f"shows the number, and `{LEAVE}` leaves the step."
+            "predict is on: s and n ask for each number before they show it.\n"
+            f"Type a number or a formula; a blank line shows the number, `{LEAVE}` leaves the step."
             if self._quiz.on
             else "predict is off"
         )
 
     def do_score(self, text: str) -> None:
-        """score [FILE.json]: how the predictions went; with a file, write them down for a teacher."""
+        """score [FILE.json]: how the predictions went; or save it for a teacher."""
         self._say(f"wrote {self.walk.score.save(text)}" if text else str(self.walk.score))
 
     do_next, do_step, do_cont, do_continue, do_unt = do_n, do_s, do_c, do_c, do_until

@@ -90,8 +90,9 @@ class Expression:
             meaning = _Meaning(match["what"], self._node(match, "node"))  # type: ignore[arg-type]
         else:
             root, wrt = match["root"], match["wrt"]
-            if match["d"] == "d" and (f"d{root}" in known or f"d{wrt}" in known):  # names of their own: a quotient
-                return match[0]
+            own = [f"d{root}" in known, f"d{wrt}" in known]
+            if match["d"] == "d" and (all(own) or (any(own) and not (root in known and wrt in known))):
+                return match[0]  # a quotient of two names of their own
             loss = self._walk.loss
             if self._node(match, "root") is not loss:
                 shown = shorten(self._walk.names[loss])

@@ -342,7 +342,7 @@ def contribution_mistakes(
 def sum_mistakes(words: Words, node: Value, received: Sequence[float]) -> list[Hypothesis]:
     """What a node's gradient would be by each mistake at the sum of what its consumers sent."""
     here, right = words.names[node], sum(received)
-    senders = [words.names[consumer] for consumer, _ in words.feeds.get(node, [])]
+    senders = _told_apart_by_amount([words.names[consumer] for consumer, _ in words.feeds[node]], received, words)
     found = [
         Hypothesis(sum(received[place] for place in kept), Mistake("path_missing", here, _missing(kept, senders)))
         for kept in _subsets(len(received))
@@ -367,6 +367,12 @@ def _subsets(count: int) -> Iterator[tuple[int, ...]]:
     sizes = range(count - 1, 0, -1) if count <= MOST_PATHS else (count - 1, 1)
     for size in sizes:
         yield from combinations(range(count), size)
+
+
+def _told_apart_by_amount(senders: Sequence[str], received: Sequence[float], words: Words) -> list[str]:
+    """The names of the senders, with what they sent where one sent by several paths."""
+    pairs = zip(senders, received, strict=True)
+    return [f"{name} ({words.number(term)})" if senders.count(name) > 1 else name for name, term in pairs]
 
 
 def _missing(kept: Sequence[int], senders: Sequence[str]) -> str:

@@ -134,10 +134,15 @@ def judge_blank(walk: Backprop, blank: Blank, answer: str, source: Source | None
     mistakes: tuple[Mistake, ...] = ()
     if verdict == "wrong":
         mistakes = _fitting(mistakes_at(blank), _fits(expression.text, obtained))
-        message = _perhaps(mistakes) or message
+        by_chance = math.isclose(obtained, blank.expected, rel_tol=SAME)  # and not elsewhere, as the message says
+        message = _perhaps(mistakes) or (message if by_chance else _here(expression, obtained))
     return Prediction(
         blank.question, expression.text, verdict, blank.expected, message, mistakes, blank.operation, blank.step.index
     )
+
+
+def _here(expression: Expression, obtained: float) -> str:
+    return "" if expression.is_literal else f"Here it gives {number(obtained)}."
 
 
 def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outcome, float, str]:
@@ -162,9 +167,9 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
         right = math.isclose(obtained, expected, rel_tol=SAME, abs_tol=noise)
         verdict, message = "right" if right else "wrong", ""
     if verdict == "wrong" and any("." in formula.literal_text(literal) for literal in formula.literals):
-        rounded = judge_product(formula, expected, noise, environment)  # names and rounded numbers
-        if rounded[0] == "right":
-            return "right", obtained, ""
+        rounded, _, _, said = judge_product(formula, expected, noise, environment)  # names and rounded numbers
+        if rounded != "wrong":
+            return rounded, obtained, said
     return verdict, obtained, message
 
 

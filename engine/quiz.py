@@ -19,12 +19,19 @@ LEAVE = "."  # no name, and no formula
 class Quiz:
     """The predict mode of a session. While it is `on`, what would be asked next is hidden.
 
-    `say` prints lines, and `ask` prints a question and returns what is typed, or None at the end of the input.
+    `say` prints lines, and `ask` prints a question and returns what is typed, or None at the end of the input. `looks`
+    does what is typed if that is a command to look at something, and tells whether it was.
     """
 
-    def __init__(self, walk: Backprop, say: Callable[[str], None], ask: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        walk: Backprop,
+        say: Callable[[str], None],
+        ask: Callable[[str], str | None],
+        looks: Callable[[str], bool],
+    ) -> None:
         self.on = False
-        self._walk, self._say, self._ask = walk, say, ask
+        self._walk, self._say, self._ask, self._looks = walk, say, ask, looks
 
     def hides(self, node: Value) -> bool:
         """Whether the node's gradient is a sum over paths that is complete and has not been asked yet."""
@@ -78,7 +85,8 @@ class Quiz:
             try:
                 prediction = judge_blank(self._walk, blank, text, Source(text))
             except ValueError as error:
-                self._say(f"*** {error}\n  Type a number or a formula; a blank line shows it, and `{LEAVE}` leaves.")
+                if not self._looks(text):
+                    self._say(f"*** {error}\n  Type a number or a formula; a blank line shows it, `{LEAVE}` leaves.")
                 continue
             self._walk.score.add(prediction)
             if prediction.verdict == "right":

@@ -34,7 +34,7 @@ class Session(cmd.Cmd):
         self.failed = False
         self._line = ""  # the command that is being done
         self._busy = self._asking = False
-        self._typed = commands is None and (sys.stdin.isatty() or in_notebook())
+        self._typed = commands is None and ((sys.stdin is not None and sys.stdin.isatty()) or in_notebook())
         self.use_rawinput = self._typed
         self.prompt = "(chalk) " if self._typed else ""
         self._screen = Screen(self.stdout, terminal=self._typed and self.stdout.isatty())
@@ -45,7 +45,10 @@ class Session(cmd.Cmd):
         raise NotImplementedError
 
     def cmdloop(self, intro: str | None = None) -> None:
-        """Read and do commands until `q` or the end of the input; Ctrl-C gives a new prompt."""
+        """Read and do commands until `q` or the end of the input; Ctrl-C gives a new prompt.
+
+        Raises RuntimeError where nobody can type, as in a notebook that is run by a program.
+        """
         with self._history.at_the_arrow_keys() if self._typed else nullcontext():
             if self._typed:
                 self._say(self._greeting())
@@ -61,6 +64,13 @@ class Session(cmd.Cmd):
                         return
                     self._busy = self._asking = False
                     self._say("\n(interrupted; q quits)")
+                except RuntimeError as error:
+                    if self._busy or not in_notebook():
+                        raise
+                    raise RuntimeError(
+                        "Nobody can type in this notebook, since a program runs it: give the commands, as in "
+                        "walk.interact(['n', 'why w5'])."
+                    ) from error
 
     def precmd(self, line: str) -> str:
         """Remember a command."""
@@ -146,17 +156,17 @@ class Session(cmd.Cmd):
         return int(text)
 
     def do_history(self, text: str) -> None:
-        """history [N]: the last N commands (20), those of earlier sessions too."""
+        """history [N]: the last commands, of earlier sessions too."""
         lines = self._history.lines
         first = max(0, len(lines) - (self._count(text) if text else 20))
         self._say("\n".join(f"{place + 1:4}  {lines[place]}" for place in range(first, len(lines))))
 
     def do_q(self, text: str) -> bool:
-        """q, quit, exit: end the session; the walk stays where it is."""
+        """q, quit, exit: end; the walk stays where it is."""
         return True
 
     def do_h(self, text: str) -> None:
-        """h, help [COMMAND]: this help; what a command does."""
+        """h, help [COMMAND]: this help; more about a command."""
         if text:
             found = getattr(self, f"do_{text}", None)
             if found is None:
@@ -171,7 +181,7 @@ class Session(cmd.Cmd):
 
     def _help_of(self, name: str) -> tuple[str, str]:
         usage, _, meaning = inspect.cleandoc(getattr(self, f"do_{name}").__doc__).partition("\n")[0].partition(": ")
-        return usage, meaning
+        return usage, meaning.removesuffix(".")
 
     do_quit, do_exit = do_q, do_q
     do_help = do_h  # type: ignore[assignment]
