@@ -366,8 +366,10 @@ class Drawing:
         start, end = {"LR": ("left", "right"), "RL": ("right", "left"), "TB": ("top", "bottom")}.get(
             self.rankdir, ("bottom", "top")
         )
+        operations = len(words.order)
         told = (
-            f"From {leaves} leaves on the {start}, {len(words.order)} operations lead to "
+            f"From {leaves} {'leaf' if leaves == 1 else 'leaves'} on the {start}, "
+            f"{operations} {'operation leads' if operations == 1 else 'operations lead'} to "
             f"{loss} = {words.number(self.loss.data)} on the {end}. Each node shows its data and its gradient."
         )
         if self._position is not None:
