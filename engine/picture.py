@@ -117,6 +117,13 @@ class Picture:
         ]
         self.root.set("aria-labelledby", f"{self.prefix}title {self.prefix}description")
 
+    def narrow(self, width: float, least: float) -> None:
+        """Show a wide picture as if it had this width in points, but no smaller than `least` of its size."""
+        sides = {side: float(self.root.get(side, "0").removesuffix("pt")) for side in ("width", "height")}
+        if sides["width"] > width:
+            scale = max(least, width / sides["width"])
+            self.root.attrib |= {side: f"{length * scale:.2f}pt" for side, length in sides.items()}
+
     def leave_look_to_the_page(self) -> None:
         """Take away what a page's style says, and tell it, by a class, what is drawn behind all nodes."""
         for polygon in self._graph.findall(f"{{{SVG}}}polygon"):

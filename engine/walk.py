@@ -7,6 +7,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
-from engine.explain import Rows, Words, line_in_words, step_in_words, step_rows
+from engine.explain import Rows, Words, line_in_words, step_in_latex, step_in_words, step_rows
 from engine.forward import as_float, edited_message, now, outdated, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.layout import LayoutError
+from engine.solution import solution_in_markdown
 from engine.text import factor, shorten
 from engine.value import Value
 
@@ -58,6 +60,14 @@ class Step:
         return step_rows(self._words, self.node, self.grad, self._received, self.contributions)
 
     __repr__ = __str__
+
+    def latex(self) -> str:
+        """The step as aligned lines of LaTeX for amsmath, without the `$$` around them.
+
+        The node's formula, its gradient with the sum over what it feeds, and for each parent the local derivative and
+        the contribution.
+        """
+        return step_in_latex(self._words.in_latex, self.node, self.grad, self._received, self.contributions)
 
 
 class Steps(list[Step]):
@@ -438,18 +448,24 @@ class Backprop:
         """
         target = self.find(node)
         self._check_derivatives()
+        with self._for_a_while_at(max(self.position, self.completed_at(target))):
+            gradient = target.grad
+        found, count = paths(self.loss, target)
+        return Why(target, tuple(found), count, gradient, self.words)
+
+    @contextmanager
+    def _for_a_while_at(self, position: int) -> Iterator[None]:
+        """Be at a position, and then again where the walk was, also after an error or Ctrl-C."""
         here = self.position
         try:
-            self.goto(max(here, self.completed_at(target)))
-            gradient = target.grad
+            self.goto(position)
+            yield
         finally:
             try:
                 self.goto(here)
             except KeyboardInterrupt:
                 self.goto(here)
                 raise
-        found, count = paths(self.loss, target)
-        return Why(target, tuple(found), count, gradient, self.words)
 
     def predict(self, question: Value | str, answer: Any, *, digits: int = 3) -> Prediction:
         """Judge a prediction of the loss's gradient by a node, as `compare` judges an answer, and count it in `score`.
@@ -503,6 +519,21 @@ class Backprop:
             return inline(self)
         except LayoutError:
             return None
+
+    def to_markdown(self, *, parameters: Iterable[Value | str] | None = None, lr: Number | None = None) -> str:
+        """The derivation of every gradient as a solution sheet, in Markdown with `$…$` for its formulas.
+
+        With `parameters`, of those leaves alone, and with `lr` their updates too. The walk stays where it is. Raises
+        LookupError for a parameter that is not in the graph, ValueError for lr without parameters or where something
+        else changed the graph, and FloatingPointError where a gradient has no value.
+        """
+        chosen = None if parameters is None else [self._leaf(node, "updated") for node in parameters]
+        if lr is not None and chosen is None:
+            raise ValueError("lr updates parameters: say which, such as parameters=['w1', 'w2'].")
+        rate = None if lr is None else as_float(lr)
+        self._check_all_untouched()
+        with self._for_a_while_at(len(self.order)):
+            return solution_in_markdown(self.loss, digits=self._digits, parameters=chosen, lr=rate)
 
     def interact(self, commands: Iterable[str] | None = None, *, parameters: Iterable[Value | str] = ()) -> None:
         """Step through by commands, at a terminal or in a notebook; `h` lists them. With `commands`, do those instead.

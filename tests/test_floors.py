@@ -21,12 +21,14 @@ FLOORS = {
     "engine.value": 2,
     "engine.functions": 3,
     "engine.formula": 4,
+    "engine.symbols": 2,  # the table, read by text: of no Value
     "engine.explain": 3,  # lower than its readers on floor 4, since it needs `Value` alone
     "engine.layout": 0.5,  # DOT to SVG, whatever it is of
     "engine.themes": 0,
     "engine.picture": 1,  # an SVG, whatever it is of
     "engine.folding": 3,
     "engine.drawing": 4,
+    "engine.solution": 4,
     "engine.report": 4,
     "engine.printed": 5,
     "engine.walk": 5,
