@@ -335,7 +335,8 @@ def contribution_mistakes(
         found.append(Hypothesis(grad, Mistake("stopped_early", here, unchanged)))
     received = "what was received before was added; asked is what this step adds"
     found.append(Hypothesis(before + grad * derivative, Mistake("no_accumulation_reset", there, received)))
-    found.append(Hypothesis(parent.data, Mistake("value_for_gradient", there, f"this is the value of {there}")))
+    if all(number != parent.data for number, _ in found):
+        found.append(Hypothesis(parent.data, Mistake("value_for_gradient", there, f"this is the value of {there}")))
     return _told_apart(found, grad * derivative)
 
 

@@ -172,7 +172,8 @@ class Session(cmd.Cmd):
             if found is None:
                 self.default(text)
                 return
-            self._say(inspect.cleandoc(found.__doc__))
+            paragraphs = inspect.cleandoc(found.__doc__).split("\n\n")
+            self._screen.say("\n\n".join(" ".join(lines.split()) for lines in paragraphs), prose=True)
             return
         rows = [[self._help_of(name) for name in group.split()] for group in self.groups]
         wide = max(len(usage) for group in rows for usage, _ in group)

@@ -28,7 +28,9 @@ _STYLES = [
     (re.compile(r"> "), "bold"),  # NOW
     (re.compile(r".* \+= "), "green"),  # what a gradient receives
 ]
-_LEFT = re.compile(r"\s*\S.*?(?:\s+\+?= |\s{2,})")  # the left side of an equation or of two columns
+_LEFT = re.compile(  # the left side of an equation, or the first of two columns
+    r"\s*(?:[>✓✗] |new )?\S+\s+\+?= |\s*\S.*?\s{2,}"
+)
 _PIECE = re.compile(r"\s*(?:(?:[-−+×·=→<>]|\+=)\s+)*\S+")  # a word, with the signs before it
 
 
@@ -43,15 +45,15 @@ class Screen:
         self.terminal = terminal
         self._console = _console(stream) if terminal else None
 
-    def say(self, text: str) -> None:
-        """Print lines."""
+    def say(self, text: str, *, prose: bool = False) -> None:
+        """Print lines; of `prose` what is wrapped does not hang."""
         lines = [visible(line) for line in text.split("\n")]
         if not self.terminal:
             self.stream.write("\n".join(lines) + "\n")
             return
         width, failed = self.width(), lines[0].startswith("*** ")
         for line in _cropped(lines, width):
-            self._print(wrapped(line, width), _STYLES[0][1] if failed else style_of(line))
+            self._print(wrapped(line, width, hang=not prose), _STYLES[0][1] if failed else style_of(line))
 
     def _print(self, lines: list[str], style: str) -> None:
         if self._console is None or not style:
@@ -85,7 +87,7 @@ def style_of(line: str) -> str:
     return next((style for meaning, style in _STYLES if meaning.match(line)), "")
 
 
-def wrapped(line: str, width: int) -> list[str]:
+def wrapped(line: str, width: int, *, hang: bool = True) -> list[str]:
     """A line in lines of at most `width` columns, broken between words and before signs; numbers are never cut.
 
     What follows hangs under the right side of an equation or the second column, or else a little further in.
@@ -97,6 +99,7 @@ def wrapped(line: str, width: int) -> list[str]:
     start = len(line) - len(line.lstrip()) + 4
     left = _LEFT.match(line)
     hanging = cell_len(left[0]) if left and cell_len(left[0]) <= width // 2 else start
+    hanging = hanging if hang else 0
     made, used = [""], 0
     for piece in _PIECE.findall(line):
         if used and used + cell_len(piece) > width:

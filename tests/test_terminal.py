@@ -224,6 +224,22 @@ def test_a_wrapped_line_fits_hangs_and_is_whole(width):
     assert wrapped("short", width) == ["short"]
 
 
+@pytest.mark.parametrize(
+    ("line", "hanging"),
+    [
+        ("net_o1 = w5·out_h1 + w6·out_h2 + b2", 9),
+        ("  ✓ ∂E/∂a = 0.0363503  (sum of 2 paths: 1 − 2)", 12),
+        ("> ∂E/∂a = 1   E = E_o1 + E_o2 + a + b + c", 10),
+        ("  new w = w − lr·∂E/∂w = 0.15 − 0.5·0.0002784", 10),
+        ("  c, cont  on to the next stop, or to the end", 11),
+        ("*** 'w' names 2 nodes (leaf = 2, leaf = 3). And more.", 4),
+    ],
+)
+def test_what_follows_hangs_under_the_right_side(line, hanging):
+    assert {len(part) - len(part.lstrip()) for part in wrapped(line, 30)[1:]} == {hanging}
+    assert all(not part.startswith(" ") for part in wrapped(line, 30, hang=False)[1:])
+
+
 def test_a_word_that_is_wider_than_the_terminal_is_not_cut():
     assert wrapped(f"p {'x' * 50} 1", 20) == ["p", f"    {'x' * 50}", "    1"]
 
