@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RankDir: TypeAlias = Literal["LR", "RL", "TB", "BT"]
 RANKDIRS: tuple[RankDir, ...] = get_args(RankDir)
+MANY_RANKS = 6_000  # crossed by edges, all together, above which an edge is a straight line
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
 ROOM_FOR_AMOUNTS = {"LR": "1.6", "RL": "1.6", "TB": "1.1", "BT": "1.1"}  # inches between ranks in a walk's picture
@@ -257,6 +258,7 @@ class Drawing:
                 "ranksep": "0.45" if self._position is None else ROOM_FOR_AMOUNTS[self.rankdir],
                 "pad": "0.1" if self._position is None else "0.25",
                 "outputorder": "edgesfirst",  # no line hides a number
+                "nslimit": "1",  # else a leaf that feeds a long chain takes minutes
                 "bgcolor": theme.background,
                 "fontname": FONT,
                 "fontsize": "11",
@@ -301,9 +303,23 @@ class Drawing:
 
     def _short_cuts(self) -> dict[str, str]:
         """Straight lines and fewer rounds for a big graph, whose layout would take minutes otherwise."""
-        if len(self.boxes) < MANY_NODES:
+        if len(self.boxes) < MANY_NODES and self._ranks_crossed() < MANY_RANKS:
             return {}
         return {"splines": "line", "nslimit": "0.5", "nslimit1": "0.5", "mclimit": "0.2", "concentrate": "false"}
+
+    def _ranks_crossed(self) -> int:
+        """How many ranks the edges cross, all together, where nothing is folded: what a layout has to route."""
+        if len(self.boxes) < len(self._every):
+            return 0
+        depth: dict[Value, int] = {}
+        nearest_use: dict[Value, int] = {}
+        for node in self._every:
+            depth[node] = max((depth[parent] + 1 for parent in node.parents), default=0)
+            for parent in node.parents:
+                if not parent.op:  # it stands beside the first that uses it
+                    nearest_use[parent] = min(depth[node], nearest_use.get(parent, depth[node]))
+        starts = depth | {leaf: first - 1 for leaf, first in nearest_use.items()}
+        return sum(depth[node] - starts[parent] for node in self._every for parent in node.parents)
 
     # SVG
 

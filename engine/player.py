@@ -121,7 +121,7 @@ def _style() -> str:
         f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
         f':root[data-theme="dark"] {{ {dark} }}\n'
         f':root[data-theme="print"] {{ {paper} }}\n'
-        f"@media print {{ :root, :root[data-theme] {{ {paper} }} }}\n"
+        f"@media print {{ :root:root, :root[data-theme] {{ {paper} }} }}\n"  # as specific as the dark of a system
         f"{_asset('player.css')}"
     )
 
