@@ -105,7 +105,7 @@ class Player {
 
   // A sum over paths is complete before it is asked for, at its own step.
   hides(box) {
-    const waits = box.complete <= this.position && this.position <= box.summed;
+    const waits = box.summed > 0 && box.complete <= this.position && this.position <= box.summed;
     return this.predicting && waits && !this.asked.get(box.summed)?.settled;
   }
 
