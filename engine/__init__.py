@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from engine.formula import FormulaError, Graph, build
     from engine.gradcheck import gradcheck
     from engine.layout import LayoutError
+    from engine.prediction import Prediction, Score
     from engine.report import Mistake, Report, Row
     from engine.walk import Backprop, Step, Steps, Why
 
@@ -80,8 +81,10 @@ _ROOMS = {
     "Graph": "formula",
     "LayoutError": "layout",
     "Mistake": "report",
+    "Prediction": "prediction",
     "Report": "report",
     "Row": "report",
+    "Score": "prediction",
     "Step": "walk",
     "Steps": "walk",
     "Why": "walk",
@@ -101,8 +104,10 @@ __all__ = [
     "Graph",
     "LayoutError",
     "Mistake",
+    "Prediction",
     "Report",
     "Row",
+    "Score",
     "Step",
     "Steps",
     "Value",

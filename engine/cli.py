@@ -29,7 +29,7 @@ LARGEST_FILE = 10_000_000  # bytes
 
 # What a terminal without mathematics shows instead.
 _PLAIN = dict(zip("−×·∂σ─✓✗Σδ⁻", ["-", "x", "*", "d", "sigmoid", "-", "+", "x", "sum", "delta", "^-"], strict=True))
-_PLAIN |= {"→": "->", "…": "..."} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
+_PLAIN |= {"→": "->", "…": "...", "π": "pi"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
@@ -89,9 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     step = command("step", _step, "walk through the backward pass node by node")
     source = step.add_mutually_exclusive_group()
     source.add_argument("--all", action="store_true", help="print forward pass, loss and backward pass, and end")
+    source.add_argument("--markdown", action="store_true", help="print the same as a solution sheet in Markdown")
     source.add_argument("--script", metavar="FILE", help="read the commands from a file")
     source.add_argument("--html", metavar="OUT.html", help="write the walk as a web page, and end")
-    step.add_argument("--lr", type=_rate, help="learning rate: with --all, print the updated parameters too")
+    step.add_argument("--lr", type=_rate, help="learning rate: with --all or --markdown, the updates too")
     step.add_argument("--digits", type=_digits, default=6, help="significant digits of printed numbers (6)")
     drawing = command("draw", _draw, "draw the graph as SVG")
     drawing.add_argument("-o", "--output", metavar="OUT.svg", required=True, help="where to write the picture")
@@ -173,8 +174,8 @@ def _step(options: argparse.Namespace) -> int:
     graph = _built(options)
     if (looks := _looks(options)) and options.html is None:
         raise CommandError(f"--{next(iter(looks))} is for the page that --html writes: write --html OUT.html too.")
-    if options.lr is not None and not options.all:
-        raise CommandError("--lr prints the updates at the end of a chapter: write --all --lr too.")
+    if options.lr is not None and not (options.all or options.markdown):
+        raise CommandError("--lr prints the updates at the end of a chapter: write --all or --markdown with it.")
     if options.lr is not None and not graph.parameters:
         raise CommandError(
             f"--lr needs to know which leaves are weights: add a line to {shorten(options.file)}, such as "
@@ -185,12 +186,17 @@ def _step(options: argparse.Namespace) -> int:
         for line in _chapter(graph, walk, options.lr):
             print(line)
         return RIGHT
+    if options.markdown:
+        under = [node for node in graph.parameters if node in walk.words.names]
+        print(walk.to_markdown(parameters=under if graph.parameters else None, lr=options.lr), end="")
+        return RIGHT
     if options.html is not None:
         return _written(options.html, lambda: walk.save_html(options.html, **looks))
     if options.script is None:
-        debugger = Debugger(walk)
+        debugger = Debugger(walk, parameters=graph.parameters)
     else:
-        debugger = Debugger(walk, commands=_read(options.script).rstrip().splitlines())
+        commands = _read(options.script).rstrip().splitlines()
+        debugger = Debugger(walk, commands=commands, parameters=graph.parameters)
     debugger.cmdloop()
     interactive = options.script is None and sys.stdin.isatty()
     return UNREADABLE if debugger.failed and not interactive else RIGHT

@@ -6,7 +6,6 @@ import ast
 import itertools
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 from engine import ops
-from engine.backprop import backward, sweep
+from engine.backprop import sweep
 from engine.explain import Words, derivation, local_derivation, update_in_words
-from engine.formula import Formula, FormulaError, Source, lines_of, record_or_compute, tidy_name
-from engine.forward import DomainError, as_float, evaluated, refuse_outdated
+from engine.formula import Formula, FormulaError, Source, lines_of, tidy_name
+from engine.forward import as_float, refuse_outdated
 from engine.graph import backward_order, derivatives_by_parent, find, leaves, named_nodes, names
-from engine.printed import EXACT_RTOL, half_unit, judge_number
+from engine.printed import EXACT_RTOL, half_unit, judge_number, judge_product, literal_of
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
 from engine.text import number, shorten
@@ -30,7 +29,6 @@ POINTS = {NARROW: 16, WIDE: 4}
 NEARBY = 4  # points around the given values
 SEARCHED = {NARROW: 80, WIDE: 20, NEAR: 20} | dict.fromkeys(FAR, 20)  # for the other side of a kink
 MOST_WAYS = 1024  # of reading numbers in an answer as given values
-ROUGH = 0.2  # relative width beyond which numbers multiplied out say nothing
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 2  # points at which the answer alone may be undefined
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
@@ -133,7 +131,7 @@ def judge(
 ) -> Report:
     """`compare` for answers that know where they stand; `unconnected` are names that the loss does not depend on."""
     refuse_outdated(loss, "compare")
-    comparison = _Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
+    comparison = Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
     rows = {answer.name: comparison.row(answer) for answer in answers}
     comparison.locate(rows)
     return Report(rows)
@@ -142,11 +140,11 @@ def judge(
 _FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
 
 
-class _Unanswerable(Exception):
+class Unanswerable(ValueError):
     """Why a row is invalid."""
 
 
-class _Comparison:
+class Comparison:
     """One graph, one set of options; each `row` is judged for itself."""
 
     def __init__(
@@ -167,7 +165,7 @@ class _Comparison:
     # What was asked
 
     def question(self, key: str) -> Question:
-        """Read the key of an answer. Raises _Unanswerable or LookupError."""
+        """Read the key of an answer. Raises Unanswerable or LookupError."""
         if key in self.known_names:  # as it stands, whatever a label holds
             return Question("gradient", self.loss, find(self.named, key))
         tidy = tidy_name(key)
@@ -176,7 +174,7 @@ class _Comparison:
         if call := re.fullmatch(r"(local|value|new)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)", tidy):
             kind, first, second = call.groups()
             if (kind == "local") != (second is not None):
-                raise _Unanswerable(f"{kind} takes {'two names: local(u, v)' if kind == 'local' else 'one name'}.")
+                raise Unanswerable(f"{kind} takes {'two names: local(u, v)' if kind == 'local' else 'one name'}.")
             if kind == "local":
                 return self._local(self._find(first), self._find(second))
             node = self._find(first)
@@ -186,7 +184,7 @@ class _Comparison:
         if fraction := _FRACTION.fullmatch(tidy):
             return Question("gradient", self._find(fraction[1].strip()), self._find(fraction[2].strip()))
         if "/" in tidy:
-            raise _Unanswerable(f"`{shorten(key)}` asks for nothing. A derivative is written dU/dV, as in dL/dw.")
+            raise Unanswerable(f"`{shorten(key)}` asks for nothing. A derivative is written dU/dV, as in dL/dw.")
         return Question("gradient", self.loss, self._find(key))
 
     def _find(self, name: str) -> Value:
@@ -195,7 +193,7 @@ class _Comparison:
     def _local(self, node: Value, parent: Value) -> Question:
         if parent not in self.sampler.direct_operands(node):
             u, v = self.words.names[node], self.words.names[parent]
-            raise _Unanswerable(
+            raise Unanswerable(
                 f"{u} is not computed from {v} directly, so there is no local derivative. "
                 f"For the derivative along all paths ask d{u}/d{v}."
             )
@@ -203,9 +201,9 @@ class _Comparison:
 
     def _update(self, node: Value) -> Question:
         if self.lr is None:
-            raise _Unanswerable("An updated weight needs the learning rate: pass lr=0.5, or --lr 0.5.")
+            raise Unanswerable("An updated weight needs the learning rate: pass lr=0.5, or --lr 0.5.")
         if node.op:
-            raise _Unanswerable(f"{self.named[node]} is computed; only a leaf is updated.")
+            raise Unanswerable(f"{self.named[node]} is computed; only a leaf is updated.")
         return Question("new", self.loss, node)
 
     def expected(self, question: Question, candidate: Candidate) -> Gradient:
@@ -234,14 +232,14 @@ class _Comparison:
             if self.unconnected and (missing := self._unconnected_name(name)) is not None:
                 return self._judge_unconnected(given, shown, missing)
             question = self.question(name)
-        except (_Unanswerable, LookupError, FormulaError) as error:
+        except (Unanswerable, LookupError, FormulaError) as error:
             where = f"line {given.source.line}: " if given.source else ""
             return Row(name, shown, "invalid", message=where + error.args[0])
         expected = self.expected(question, self.sampler.given).value
         try:
             formula = self._formula(given, shown)
             verdict, obtained, message = self._judged(name, question, formula, expected, answer)
-        except (_Unanswerable, FormulaError) as error:
+        except (Unanswerable, FormulaError) as error:
             return Row(name, shown, "invalid", expected, message=str(error))
         row = Row(name, shown, verdict, expected, obtained, message)
         return replace(row, derivation=self._derivation(question)) if verdict == "wrong" else row
@@ -256,8 +254,8 @@ class _Comparison:
     def _judge_unconnected(self, given: Answer, shown: str, missing: str) -> Row:
         message = f"{self.words.names[self.loss]} does not depend on {missing}: its gradient is 0."
         try:
-            text = _literal(self._formula(given, shown))
-        except (_Unanswerable, FormulaError) as error:
+            text = literal_of(self._formula(given, shown))
+        except (Unanswerable, FormulaError) as error:
             return Row(given.name, shown, "invalid", 0.0, message=str(error))
         obtained = None if text is None else float(text)
         return Row(given.name, shown, "right" if obtained == 0.0 else "wrong", 0.0, obtained, message)
@@ -270,19 +268,19 @@ class _Comparison:
                     raise TypeError(f"{answer} is neither.")
                 data = as_float(answer.data if isinstance(answer, Value) else answer)
             except (TypeError, ValueError) as error:
-                raise _Unanswerable(f"An answer is a number or a formula as text. {error}") from None
+                raise Unanswerable(f"An answer is a number or a formula as text. {error}") from None
             if not math.isfinite(data):
-                raise _Unanswerable(f"{data} is no number to compare with.")
+                raise Unanswerable(f"{data} is no number to compare with.")
             shown = shown if re.fullmatch(r"[-+.\deE]+", shown) else repr(data)
         known = [*self.by_name, "lr"] if self.lr is not None else [*self.by_name]
         formula = Formula(answer if isinstance(answer, str) else shown, given.source, known)
         for used in formula.names:
             if used in self.twice:
-                raise _Unanswerable(f"`{used}` names {self.twice[used]} nodes: give each a label of its own.")
+                raise Unanswerable(f"`{used}` names {self.twice[used]} nodes: give each a label of its own.")
             if used in self.unconnected:
-                raise _Unanswerable(f"{self.words.names[self.loss]} does not depend on {used}: leave it out.")
+                raise Unanswerable(f"{self.words.names[self.loss]} does not depend on {used}: leave it out.")
         if "lr" in formula.names and "lr" not in known:
-            raise _Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
+            raise Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
         formula.check_names(known)
         return formula
 
@@ -291,13 +289,15 @@ class _Comparison:
     ) -> tuple[Verdict, float | None, str]:
         if any(used in self.by_name or used == "lr" for used in formula.names):
             obtained = self._at(formula, self.sampler.given)
-            verdict, message = self._judge_formula(question, formula)
+            verdict, message = self.judge_formula(question, formula)
             return verdict, obtained if math.isfinite(obtained) else None, message
         if not math.isfinite(expected):
-            raise _Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
-        text = _literal(formula)
+            raise Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
+        text = literal_of(formula)
         if text is None:
-            return self._judge_product(name, question, formula, expected)
+            verdict, obtained, reach, message = judge_product(formula, expected, self._noise(question))
+            self.numeric[name] = question, obtained, reach
+            return verdict, obtained, message
         is_float = not isinstance(answer, str | int | Decimal)
         obtained = float(text)
         self.numeric[name] = question, obtained, float(half_unit(text))
@@ -317,41 +317,15 @@ class _Comparison:
         name = self.words.names[question.node]
         return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
 
-    def _judge_product(
-        self, name: str, question: Question, formula: Formula, expected: float
-    ) -> tuple[Verdict, float | None, str]:
-        """A formula of numbers: right if moving each decimal within half its last place reaches the engine's."""
-        decimals: list[tuple[Value, float]] = []
-
-        def literal(node: ast.Constant) -> Any:
-            text = formula.literal_text(node)
-            if re.fullmatch(r"\d+", text):
-                return float(text)
-            decimals.append((Value(float(text)), float(half_unit(text))))
-            return decimals[-1][0]
-
-        result = formula.evaluate({}, apply=record_or_compute, literal=literal)
-        obtained = float(result.data if isinstance(result, Value) else result)
-        low = high = obtained
-        if isinstance(result, Value):
-            low, high = _reachable(result, decimals)
-        self.numeric[name] = question, obtained, max(high - obtained, obtained - low)
-        if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=self._noise(question)):
-            return "right", obtained, ""
-        if not low <= expected <= high:
-            return "wrong", obtained, ""
-        if low <= 0.0 <= high or high - low > ROUGH * abs(obtained):
-            return "undecided", obtained, "The factors are too rough: give them more digits."
-        return "right", obtained, ""
-
-    def _judge_formula(self, question: Question, formula: Formula) -> tuple[Verdict, str]:
-        candidates = self._points(question, formula)
+    def judge_formula(self, question: Question, formula: Formula) -> tuple[Verdict, str]:
+        """Judge an answer over names at many points."""
+        candidates = self.points(question, formula)
         if len(candidates) < 2:
             return "undecided", "No two points were found at which the engine's answer has digits to compare with."
         found = self._agrees(question, formula, candidates, {})
         if not found:
             return "right", self._one_sided(candidates)
-        if not self._usable(question, self.sampler.given) or not self._agrees(
+        if not self.usable(question, self.sampler.given) or not self._agrees(
             question, formula, [self.sampler.given], {}
         ):
             ways, more = self._put_in(formula)
@@ -371,17 +345,17 @@ class _Comparison:
             )
         return "wrong", found
 
-    def _points(self, question: Question, formula: Formula) -> list[Candidate]:
+    def points(self, question: Question, formula: Formula) -> list[Candidate]:
         """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
         usable = {
-            reach: filter(lambda candidate: self._usable(question, candidate), self.sampler.stream(reach))
+            reach: filter(lambda candidate: self.usable(question, candidate), self.sampler.stream(reach))
             for reach in (NARROW, WIDE, NEAR, *FAR)
         }
         chosen = [
             candidate for reach, wanted in POINTS.items() for candidate in itertools.islice(usable[reach], wanted)
         ]
         # The given values may lie where no point was drawn, beyond a kink: look around them too.
-        given = [self.sampler.given] if self._usable(question, self.sampler.given) else []
+        given = [self.sampler.given] if self.usable(question, self.sampler.given) else []
         chosen += [*given, *itertools.islice(usable[NEAR], NEARBY if len(chosen) > 1 else sum(POINTS.values()))]
         # Which sides a point lies on, all together, says which formula holds there: look for other combinations.
         seen = {self._sides(formula, candidate) for candidate in chosen}
@@ -401,7 +375,8 @@ class _Comparison:
         names = sorted(self.words.names[node] for node in alone if isinstance(node, Value))
         return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
 
-    def _usable(self, question: Question, candidate: Candidate) -> bool:
+    def usable(self, question: Question, candidate: Candidate) -> bool:
+        """Whether the engine's own answer has digits at a point."""
         grad = self.expected(question, candidate)
         return grad.steady and math.isfinite(grad.value)
 
@@ -423,11 +398,6 @@ class _Comparison:
         **hooks: Any,
     ) -> float:
         """The answer's value at a point, with leaves in place of the literals of `leaf_for`."""
-        environment = {"lr": self.lr} | {
-            name: candidate.values.get(self.by_name[name], self.by_name[name].data)
-            for name in formula.names
-            if name in self.by_name
-        }
         if leaf_for:
 
             def literal(node: ast.Constant) -> float:
@@ -437,7 +407,15 @@ class _Comparison:
                 return float(node.value)  # type: ignore[arg-type]
 
             hooks["literal"] = literal
-        return float(formula.evaluate(environment, **hooks))
+        return float(formula.evaluate(self.environment(formula, candidate), **hooks))
+
+    def environment(self, formula: Formula, candidate: Candidate) -> Mapping[str, Any]:
+        """What the names of an answer stand for at a point."""
+        return {"lr": self.lr} | {
+            name: candidate.values.get(self.by_name[name], self.by_name[name].data)
+            for name in formula.names
+            if name in self.by_name
+        }
 
     def _agrees(
         self,
@@ -458,15 +436,16 @@ class _Comparison:
             if not math.isfinite(answer):
                 undefined += 1
                 if undefined > min(EXCUSED, len(candidates) // 4):
-                    return f"The formula has no value at some points, such as {self._written(formula, candidate)}."
+                    return f"The formula has no value at some points, such as {self.written(formula, candidate)}."
             elif abs(answer - right.value) > tolerance:
                 return (
-                    f"For example at {self._written(formula, candidate)} it gives {number(answer, 9)}, "
+                    f"For example at {self.written(formula, candidate)} it gives {number(answer, 9)}, "
                     f"and the engine {number(right.value, 9)}."
                 )
         return ""
 
-    def _written(self, formula: Formula, candidate: Candidate) -> str:
+    def written(self, formula: Formula, candidate: Candidate) -> str:
+        """The point, by the names that an answer uses."""
         used = [self.by_name[name] for name in formula.names if name in self.by_name]
         return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in used[:5])
 
@@ -582,30 +561,3 @@ class _Comparison:
             copy.grad = self.sampler.gradient(given, "gradient", question.root, original).value
         lines = derivation(words, node, root)
         return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"
-
-
-def _literal(formula: Formula) -> str | None:
-    """The text of a formula that is one number with its sign; None where it is more."""
-    tree: ast.expr = formula.tree
-    sign = ""
-    while isinstance(tree, ast.UnaryOp):
-        if isinstance(tree.op, ast.USub):
-            sign = "" if sign else "-"
-        tree = tree.operand
-    return sign + formula.literal_text(tree) if isinstance(tree, ast.Constant) else None
-
-
-def _reachable(result: Value, decimals: list[tuple[Value, float]]) -> tuple[float, float]:
-    """How low and how high the result comes when every decimal moves by up to half its last place."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            backward(result)
-            ends = [
-                evaluated(result, {leaf: leaf.data + way * math.copysign(half, leaf.grad) for leaf, half in decimals})
-                for way in (-1.0, 1.0)
-            ]
-        except (FloatingPointError, DomainError):  # at the edge of a domain: nothing is out of reach
-            return -math.inf, math.inf
-    low, high = sorted(values[result] for values, _ in ends)
-    return low, high

@@ -15,7 +15,7 @@ from engine.folding import MANY_NODES, Fold, folded, members
 from engine.forward import has_value, outdated, outdated_message
 from engine.graph import derivatives_by_parent, nodes, recorded_derivatives
 from engine.layout import LayoutError, dot_text, laid_out, xml_text
-from engine.picture import Picture, colour_amount
+from engine.picture import Picture
 from engine.text import factor, nearest, shorten
 from engine.themes import THEMES, Mark, ThemeName
 from engine.value import Value
@@ -30,6 +30,7 @@ MANY_RANKS = 6_000  # crossed by edges, all together, above which an edge is a s
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
 ROOM_FOR_AMOUNTS = {"LR": "1.6", "RL": "1.6", "TB": "1.1", "BT": "1.1"}  # inches between ranks in a walk's picture
+NOTEBOOK_WIDTH, LEAST_SCALE = 690.0, 0.75  # points: what a notebook has room for; text smaller than that is not read
 MARK_STYLE: dict[Mark, tuple[str, str]] = {
     "done": ("solid", "2.5"),
     "now": ("bold", "3"),
@@ -337,9 +338,15 @@ class Drawing:
 
     @cached_property
     def _svg(self) -> str:
-        return self._for_page("")
+        return _document(self._finished(""))
 
-    def _for_page(self, prefix: str) -> str:
+    def _for_notebook(self) -> str:
+        picture = self._finished(f"chalkgrad-{secrets.token_hex(6)}-")
+        picture.narrow(NOTEBOOK_WIDTH, LEAST_SCALE)
+        return _document(picture)
+
+    def _finished(self, prefix: str) -> Picture:
+        """The picture with its marks and amounts in their colours."""
         picture = self.picture(prefix)
         picture.root.set("role", "img")
         now = [(edge, lines) for edge, lines in zip(self.edges, self._amounts, strict=True) if lines]
@@ -348,10 +355,10 @@ class Drawing:
         for box in self.boxes:
             if (mark := self.mark(box)) in ("now", "next"):
                 picture.frame_node(self.identifiers[box], mark, theme.mark[mark])
-        amounts = picture.write_amounts([(elements[edge], lines) for edge, lines in now])
-        for amount in amounts:
-            colour_amount(amount, theme.background, theme.mark["now"])
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n{picture.written()}\n'
+        picture.write_amounts(
+            [(elements[edge], lines) for edge, lines in now], background=theme.background, colour=theme.mark["now"]
+        )
+        return picture
 
     def picture(self, prefix: str = "") -> Picture:
         """The elements of the layout, each with its title and its class; ids begin with `prefix`."""
@@ -377,8 +384,10 @@ class Drawing:
         start, end = {"LR": ("left", "right"), "RL": ("right", "left"), "TB": ("top", "bottom")}.get(
             self.rankdir, ("bottom", "top")
         )
+        operations = len(words.order)
         told = (
-            f"From {leaves} leaves on the {start}, {len(words.order)} operations lead to "
+            f"From {leaves} {'leaf' if leaves == 1 else 'leaves'} on the {start}, "
+            f"{operations} {'operation leads' if operations == 1 else 'operations lead'} to "
             f"{loss} = {words.number(self.loss.data)} on the {end}. Each node shows its data and its gradient."
         )
         if self._position is not None:
@@ -447,7 +456,7 @@ class Drawing:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         try:
-            return {"image/svg+xml": self._for_page(f"chalkgrad-{secrets.token_hex(6)}-"), "text/plain": repr(self)}
+            return {"image/svg+xml": self._for_notebook(), "text/plain": repr(self)}
         except LayoutError as error:
             return {"text/plain": f"{self._as_text()}\n\n{error}"}
 
@@ -465,6 +474,10 @@ class Drawing:
         edges = sum(len(derivatives_by_parent(node)) for node in self._every)
         note = f"; {self.note}" if self.note else ""
         return f"<Drawing of {self.words.names[self.loss]}: {len(self._every)} nodes, {edges} gradient edges{note}>"
+
+
+def _document(picture: Picture) -> str:
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{picture.written()}\n'
 
 
 def _one_of(option: str, given: Any, known: Iterable[Any]) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import groupby
+from typing import TYPE_CHECKING, Protocol
 
 from engine.backprop import Contribution
 from engine.forward import now
@@ -17,151 +19,37 @@ from engine.graph import (
     names,
     recorded_derivatives,
 )
-from engine.ops import Primitive
-from engine.text import SUPERSCRIPTS, factor, in_notation, number, shorten
+from engine.symbols import PRODUCT, Latex, Symbol
+from engine.text import in_latex_formula, in_notation, latex_number, shorten
 from engine.value import Value
 
 if TYPE_CHECKING:
     from engine.text import Notation
 
-SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a piece of text holds together
 LONGEST = 160  # characters of a formula that is still read
 MOST_LINES = 12  # contributions or steps that are still read; the rest is counted
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A formula as text, `coefficient · text`; no text stands for the number alone.
+class Words:
+    """The names and formulas of one graph, in a notation.
 
-    Symbols take part in arithmetic and in every row of the table, so a partial applied to them writes itself.
+    `named` are nodes without a label that are written by their names all the same.
     """
 
-    text: str
-    binding: int = ATOM
-    coefficient: float = 1.0
-
-    def __str__(self) -> str:
-        return self._signed()[0]
-
-    def _signed(self) -> tuple[str, int]:
-        """The text with its coefficient, and how tightly that holds."""
-        if not self.text:
-            return number(self.coefficient), ATOM if self.coefficient >= 0.0 else SUM
-        if self.coefficient == 1.0:
-            return self.text, self.binding
-        inner = self.text if self.binding >= PRODUCT else f"({self.text})"
-        if self.coefficient == -1.0:
-            return f"−{inner}", SUM
-        return f"{number(self.coefficient)}·{inner}", PRODUCT if self.coefficient >= 0.0 else SUM
-
-    def within(self, binding: int) -> str:
-        """The text, in parentheses where it holds less tightly than `binding`."""
-        text, own = self._signed()
-        return text if own >= binding else f"({text})"
-
-    def __add__(self, other: Any) -> Symbol:
-        right = symbol(other)
-        if not (self.text or right.text):
-            return symbol(self.coefficient + right.coefficient)
-        if _is_zero(right):
-            return self
-        if _is_zero(self):
-            return right
-        if right.coefficient < 0.0:
-            return Symbol(f"{self} − {(-right).within(PRODUCT)}", SUM)
-        return Symbol(f"{self} + {right.within(PRODUCT) if str(right).startswith('−') else right}", SUM)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return symbol(other) + self
-
-    def __neg__(self) -> Symbol:
-        return Symbol(self.text, self.binding, -self.coefficient)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self + -symbol(other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return symbol(other) + -self
-
-    def __mul__(self, other: Any) -> Symbol:
-        other = symbol(other)
-        coefficient = self.coefficient * other.coefficient
-        if coefficient == 0.0 or not (self.text and other.text):
-            kept = self if self.text else other
-            return Symbol(kept.text if coefficient else "", kept.binding, coefficient)
-        if other.text.startswith("1/"):
-            return Symbol(f"{_factor(self)}{other.text[1:]}", PRODUCT, coefficient)
-        return Symbol(f"{_factor(self)}·{_factor(other)}", PRODUCT, coefficient)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return symbol(other) * self
-
-    def __truediv__(self, other: Any) -> Symbol:
-        other = symbol(other)
-        if other.text == "" and other.coefficient == 1.0:
-            return self
-        numerator = Symbol(self.text, self.binding) if self.text else symbol(abs(self.coefficient))
-        sign = self.coefficient if self.text else 1.0 if self.coefficient >= 0.0 else -1.0
-        return Symbol(f"{numerator.within(PRODUCT)}/{other.within(POWER)}", PRODUCT, sign)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return symbol(other) / self
-
-    def __pow__(self, other: Any) -> Symbol:
-        other = symbol(other)
-        if not other.text and other.coefficient in (0.0, 1.0):
-            return self if other.coefficient else symbol(1.0)
-        if not other.text and other.coefficient == int(other.coefficient) and abs(other.coefficient) < 1000:
-            return Symbol(f"{self.within(ATOM)}{str(int(other.coefficient)).translate(SUPERSCRIPTS)}", POWER)
-        return Symbol(f"{self.within(ATOM)}^{other.within(ATOM)}", POWER)
-
-    def __rpow__(self, other: Any) -> Symbol:
-        return symbol(other).__pow__(self)
-
-    @staticmethod
-    def __primitive__(row: Primitive, operands: tuple[Any, ...]) -> Symbol:
-        operands = tuple([symbol(operand) for operand in operands])
-        if isinstance(row.notation, str):
-            return Symbol(row.notation.format(*operands))
-        if row.notation is not None:
-            return symbol(row.notation(*operands))
-        return Symbol(f"{row.symbol or row.name}({', '.join(map(str, operands))})")
-
-
-UNREADABLE = Symbol("…")  # stands for a formula that nobody would read
-
-
-def _factor(written: Symbol) -> str:
-    return written.text if written.binding >= PRODUCT else f"({written.text})"
-
-
-def _is_zero(written: Symbol) -> bool:
-    return not written.text and written.coefficient == 0.0
-
-
-def symbol(operand: Any) -> Symbol:
-    """`operand` itself if it is a symbol, else the symbol of a number."""
-    return operand if isinstance(operand, Symbol) else Symbol("", ATOM, float(operand))
-
-
-def _signed_sum(terms: Sequence[float], digits: int) -> str:
-    text = number(terms[0], digits)
-    for term in terms[1:]:
-        text += f" {'−' if term < 0.0 else '+'} {number(abs(term), digits)}"
-    return text
-
-
-class Words:
-    """The names and formulas of one graph."""
-
-    def __init__(self, loss: Value, *, digits: int = 6, notation: Notation = "plain") -> None:
+    def __init__(
+        self, loss: Value, *, digits: int = 6, notation: Notation = "plain", named: Collection[Value] = frozenset()
+    ) -> None:
         self.loss = loss
         self.digits = digits
+        self.kind = Latex if notation == "latex" else Symbol
+        self.named = named
         self.order = backward_order(loss)
-        self.names = {
-            node: shorten(name if node.is_constant else in_notation(name, notation), 200)
-            for node, name in names(loss).items()
-        }
+        self.names = _written(names(loss), notation)
+
+    @cached_property
+    def in_latex(self) -> Words:
+        """The same words in LaTeX."""
+        return Words(self.loss, digits=self.digits, notation="latex")
 
     @cached_property
     def rank(self) -> dict[Value, int]:
@@ -175,22 +63,34 @@ class Words:
 
     def number(self, x: float) -> str:
         """`x` to the digits of these words."""
-        return number(x, self.digits)
+        return self.kind.number(x, self.digits)
+
+    def factor(self, x: float) -> str:
+        """`x` as a factor, in parentheses where it is negative."""
+        return self.kind.figure(x, self.digits).within(PRODUCT)
+
+    def signed(self, x: float) -> Symbol:
+        """`x` as a symbol whose sign arithmetic takes along."""
+        figure = self.kind.figure(abs(x), self.digits)
+        return -figure if x < 0.0 else figure
+
+    def signed_sum(self, terms: Sequence[float]) -> str:
+        """Numbers as a sum."""
+        return str(sum(map(self.signed, terms)))
 
     def symbol(self, node: Value) -> Symbol:
         """The node by its name; a constant by its number."""
-        return Symbol("", ATOM, node.data) if node.is_constant else Symbol(self.names[node])
+        return self.kind.of(node.data) if node.is_constant else self.kind(self.names[node])
 
     def _expressions(self, *, numeric: bool) -> dict[Value, Symbol]:
-        """Each node as its consumers write it: by name, or by formula where it has no label."""
+        """Each node as its consumers write it: by name, or by formula where it has none of its own."""
         written: dict[Value, Symbol] = {}
         for node in self.names:
-            if node.is_constant:
-                written[node] = Symbol("", ATOM, node.data)
-                continue
-            text = self.number(node.data) if numeric else self.names[node]
-            written[node] = Symbol(text, ATOM if node.data >= 0.0 or not numeric else SUM)
-            if node.op and not node.label:
+            if numeric and not node.is_constant:
+                written[node] = self.kind.figure(node.data, self.digits)
+            else:
+                written[node] = self.symbol(node)
+            if node.op and not node.label and node not in self.named:
                 formula = self._formula(node, written)
                 if formula is not None:
                     written[node] = formula
@@ -200,9 +100,9 @@ class Words:
         if len(node.parents) > 2 * MOST_LINES:
             return None
         operands = [written[parent] for parent in node.parents]
-        if sum(len(operand.text) for operand in operands) > LONGEST:
+        if sum(operand.length for operand in operands) > LONGEST:
             return None
-        return symbol(node._row(*operands))
+        return self.kind.of(node._row(*operands))
 
     @cached_property
     def in_names(self) -> dict[Value, Symbol]:
@@ -214,6 +114,10 @@ class Words:
         """Every node as its consumers write it, in numbers."""
         return self._expressions(numeric=True)
 
+    def is_readable(self, node: Value) -> bool:
+        """Whether the formula of the node, written out, is not too long to read."""
+        return self._formula(node, self.in_names) is not None
+
     def formula(self, node: Value, *, numeric: bool = False) -> str:
         """What the node computes, as `σ(net_h1)`; with `numeric`, the numbers in place of the names."""
         formula = self._formula(node, self.in_numbers if numeric else self.in_names)
@@ -221,19 +125,23 @@ class Words:
             formula = self._formula(node, {parent: self.symbol(parent) for parent in node.parents})
         if formula is not None:
             return str(formula)
-        first = ", ".join(self.names[parent] for parent in node.parents[:3])
-        return f"{node.op}({first}, … {len(node.parents)} operands)"
+        return self.kind.cut_short(node.op, [self.names[parent] for parent in node.parents[:3]], len(node.parents))
+
+    def forward_sides(self, node: Value) -> list[str]:
+        """The formula of a node, the formula in numbers, and the number."""
+        if not node.op:
+            return [self.number(node.data)]
+        symbolic, numeric, result = self.formula(node), self.formula(node, numeric=True), self.number(node.data)
+        hidden = numeric in (symbolic, result) or self.kind.ELLIPSIS in numeric
+        return [symbolic, result] if hidden else [symbolic, numeric, result]
 
     def forward_line(self, node: Value) -> str:
         """`a = σ(z) = σ(0.25) = 0.562177`."""
-        if not node.op:
-            return f"{self.names[node]} = {self.number(node.data)}"
-        symbolic, numeric, result = self.formula(node), self.formula(node, numeric=True), self.number(node.data)
-        out = now(node, derivatives=False)
+        out = now(node, derivatives=False) if node.op else None
         if out is not None:
-            return f"{self.names[node]} = {symbolic} was {result}, outdated: now {self.number(out)}"
-        middle = "" if numeric in (symbolic, result) or "…" in numeric else f" = {numeric}"
-        return f"{self.names[node]} = {symbolic}{middle} = {result}"
+            was = f"{self.formula(node)} was {self.number(node.data)}"
+            return f"{self.names[node]} = {was}, outdated: now {self.number(out)}"
+        return " = ".join([self.names[node], *self.forward_sides(node)])
 
     def own_formula(self, node: Value) -> tuple[str, str]:
         """The node's formula over the names of its parents, and what those without a label stand for."""
@@ -248,18 +156,34 @@ class Words:
         row = node._row
         by_number = row.selects or row.at_kink([parent.data for parent in node.parents])  # decided by the numbers
         if by_number or (row.many and row.textbook and len(node.parents) > 2 * MOST_LINES):  # or too long to read
-            return [symbol(derivative) for derivative in node.local_derivatives]
+            return [self.kind.of(derivative) for derivative in node.local_derivatives]
         operands = tuple([written[p] if written else self.symbol(p) for p in node.parents])
-        out = self.symbol(node) if node.label or not written else written[node]
-        return [symbol(d) for d in node._row.derivatives(out, operands, textbook=True)]
+        out = written[node] if written else self.symbol(node)
+        return [self.kind.of(d) for d in row.derivatives(out, operands, textbook=True)]
 
     def received(self, node: Value) -> list[float]:
         """What each consumer sends to the node, once its own gradient is complete."""
         return [derivative * consumer.grad for consumer, derivative in self.feeds.get(node, [])]
 
+    def derivative(self, of: Value, by: Value) -> str:
+        """`∂z/∂w`, of two nodes by their names."""
+        return self.kind.derivative(self.names[of], self.names[by])
+
     def gradient_of(self, node: Value) -> str:
         """`∂E/∂w`, of the loss by its name."""
-        return f"∂{self.names[self.loss]}/∂{self.names[node]}"
+        return self.derivative(self.loss, node)
+
+
+def _written(named: Mapping[Value, str], notation: Notation) -> dict[Value, str]:
+    """The names in a notation. Labels that would look the same there, such as `w1` and `w_1`, stay as they are."""
+    labels = {name: shorten(name, 200) for node, name in named.items() if not node.is_constant}
+    written = {name: in_notation(label, notation) for name, label in labels.items()}
+    seen = Counter(written.values())
+    for name, text in written.items():
+        if seen[text] > 1 and notation != "plain":
+            written[name] = in_latex_formula(labels[name]) if notation == "latex" else labels[name]
+    constants = {node: latex_number(node.data) if notation == "latex" else name for node, name in named.items()}
+    return {node: constants[node] if node.is_constant else written[name] for node, name in named.items()}
 
 
 class Step(Protocol):
@@ -280,6 +204,11 @@ class Rows:
     def add(self, left: str, sign: str, right: str) -> None:
         """Add a line."""
         self.rows.append((left, sign, right))
+
+    def aligned(self) -> str:
+        """The lines in LaTeX, for amsmath."""
+        body = " \\\\\n".join(f"{left} &{sign} {right}".strip() for left, sign, right in self.rows)
+        return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
     def __str__(self) -> str:
         wide = max((len(left) for left, _, _ in self.rows), default=0)
@@ -309,19 +238,59 @@ def step_rows(
         value += "  (the loss by itself)"
     elif len(received) > 1:
         more = f" and {len(received) - MOST_LINES} more" if len(received) > MOST_LINES else ""
-        value += f"  (sum of {len(received)} paths: {_signed_sum(received[:MOST_LINES], words.digits)}{more})"
+        value += f"  (sum of {len(received)} paths: {words.signed_sum(received[:MOST_LINES])}{more})"
     lines.add(words.gradient_of(node), "=", value)
-    reached = zip(words.local_derivatives(node), recorded_derivatives(node), strict=True)
-    symbols = [local for local, derivative in reached if derivative is not None]
-    for one, local in list(zip(contributions, symbols, strict=True))[:MOST_LINES]:
-        derivative = f"∂{words.names[node]}/∂{words.names[one.parent]}"
-        text, figure = str(local), words.number(one.local_derivative)
-        lines.add(derivative, "=", figure if text == figure else f"{text} = {figure}")
+    for one, local in _with_symbols(words, node, contributions):
+        lines.add(words.derivative(node, one.parent), "=", equal([local, words.number(one.local_derivative)]))
         total = f"  ({words.number(one.before)} before, {words.number(one.after)} now)" if one.before else ""
-        times = factor(one.local_derivative, words.digits)
+        times = words.factor(one.local_derivative)
         product = f"{words.number(grad)} × {times} = {words.number(one.amount)}{total}"
         lines.add(words.gradient_of(one.parent), "+=", product)
     return lines
+
+
+def step_in_latex(
+    words: Words, node: Value, grad: float, received: Sequence[float], contributions: Sequence[Contribution]
+) -> str:
+    """One step of the walk as lines of LaTeX that align, for words in that notation."""
+    formula, where = words.own_formula(node)
+    lines = Rows()
+    lines.add(words.names[node], "=", formula + (rf" \quad \text{{where }} {where}" if where else ""))
+    upstream = words.kind(words.gradient_of(node))
+    sides = [words.number(grad)]
+    if len(received) > 1:
+        feeds = words.feeds[node][:MOST_LINES]
+        chain = [words.kind(words.gradient_of(c)) * words.kind(words.derivative(c, node)) for c, _ in feeds]
+        more = rf" + {words.kind.ELLIPSIS}" if len(received) > MOST_LINES else ""
+        sides = [f"{sum(chain)}{more}", f"{words.signed_sum(received[:MOST_LINES])}{more}", *sides]
+    lines.add(str(upstream), "=", equal(sides))
+    for one, local in _with_symbols(words, node, contributions):
+        derivative = words.kind(words.derivative(node, one.parent))
+        lines.add(str(derivative), "=", equal([local, words.number(one.local_derivative)]))
+        product = rf"{words.number(grad)} \times {words.factor(one.local_derivative)}"
+        rule = [] if node is words.loss else [upstream * derivative]
+        line = equal([*rule, product, words.number(one.amount)])
+        if one.before:
+            line += rf" \quad ({words.number(one.before)}\text{{ before, }}{words.number(one.after)}\text{{ now}})"
+        lines.add(words.gradient_of(one.parent), r"\mathrel{+}=", line)
+    left_out = len(contributions) - MOST_LINES
+    if left_out > 0:
+        lines.add("", "", rf"\ldots\text{{ and {left_out} parents more}}")
+    return lines.aligned()
+
+
+def _with_symbols(
+    words: Words, node: Value, contributions: Sequence[Contribution]
+) -> list[tuple[Contribution, Symbol]]:
+    """The first contributions of a step, each with the symbols of its local derivative."""
+    reached = zip(words.local_derivatives(node), recorded_derivatives(node), strict=True)
+    symbols = [local for local, derivative in reached if derivative is not None]
+    return list(zip(contributions, symbols, strict=True))[:MOST_LINES]
+
+
+def equal(sides: Iterable[str | Symbol]) -> str:
+    """The sides of an equation, where one that repeats the last is left out."""
+    return " = ".join(side for side, _ in groupby(map(str, sides)))
 
 
 def line_in_words(words: Words, steps: Sequence[Step]) -> str:
@@ -339,11 +308,11 @@ def line_in_words(words: Words, steps: Sequence[Step]) -> str:
         for one in step.contributions:
             if one.parent not in through:
                 amounts[one.parent] = amounts.get(one.parent, 0.0) + one.amount
-    symbols = _through_unlabelled(words, first, None)
+    symbols = through_unlabelled(words, first)
     lines = Rows()
     for parent, amount in list(amounts.items())[:MOST_LINES]:
         if parent in symbols:
-            product = _times("" if first is words.loss else words.gradient_of(first), symbols[parent])
+            product = upstream_of(words, words.loss, first) * symbols[parent]
             lines.add(words.gradient_of(parent), "+=", f"{product} = {words.number(amount)}")
     return f"together, from {words.names[first]}\n{lines}" if lines.rows else ""
 
@@ -360,7 +329,7 @@ def derivation(words: Words, target: Value, root: Value) -> str:
     ∂L/∂u = Σ ∂L/∂v · ∂v/∂u. Numbers are taken from the gradients that the nodes hold.
     """
     if target is root:
-        return f"  ∂{words.names[root]}/∂{words.names[root]} = 1"
+        return f"  {words.derivative(root, root)} = 1"
     order = backward_order(root)
     onward = leading_to(target, order)
     if root not in onward:
@@ -370,17 +339,15 @@ def derivation(words: Words, target: Value, root: Value) -> str:
     shown = wanted if len(wanted) <= MOST_LINES else [*wanted[: MOST_LINES // 2], *wanted[-MOST_LINES // 2 :]]
     lines = Rows()
     for node in shown:
-        terms = []
-        for consumer in labelled_above(words, node, root):
-            if consumer not in onward:  # it feeds something else than the root
-                continue
-            upstream = "" if consumer is root else f"∂{words.names[root]}/∂{words.names[consumer]}"
-            terms.append(_times(upstream, _through_unlabelled(words, consumer, node)[node]))
-        formula, figure = " + ".join(terms).replace("+ −", "− "), words.number(node.grad)
+        terms = [
+            upstream_of(words, root, consumer) * through_unlabelled(words, consumer, (node,))[node]
+            for consumer in labelled_above(words, node, root)
+            if consumer in onward  # and does not feed something else than the root
+        ]
+        formula = str(sum(terms))
         if len(formula) > 2 * LONGEST:
             formula = f"Σ over {len(terms)} consumers"
-        written = figure if formula in (figure, "") else f"{formula} = {figure}"
-        lines.add(f"∂{words.names[root]}/∂{words.names[node]}", "=", written)
+        lines.add(words.derivative(root, node), "=", equal([formula, words.number(node.grad)]))
         if len(shown) < len(wanted) and node is shown[MOST_LINES // 2 - 1]:
             lines.add("…", "", f"({len(wanted) - len(shown)} lines)")
     return str(lines)
@@ -403,52 +370,55 @@ def update_in_words(words: Words, node: Value, lr: float, digits: int) -> str:
     """The gradient descent step of a leaf, w ← w − lr·∂L/∂w, with `digits` for its result."""
     name = words.names.get(node, node.label)
     return (
-        f"  new {name} = {name} − lr·∂{words.names[words.loss]}/∂{name} = {words.number(node.data)} − "
-        f"{words.number(lr)}·{factor(node.grad, words.digits)} = {number(node.data - lr * node.grad, digits)}"
+        f"  new {name} = {name} − lr·{words.kind.derivative(words.names[words.loss], name)} = "
+        f"{words.number(node.data)} − {words.number(lr)}·{words.factor(node.grad)} = "
+        f"{words.kind.number(node.data - lr * node.grad, digits)}"
     )
 
 
 def local_derivation(words: Words, target: Value, root: Value, derivative: float) -> str:
     """∂root/∂target through nodes without a label only, in symbols and as the number `derivative`."""
-    local = _through_unlabelled(words, root, target)[target]
-    figure = words.number(derivative)
-    written = figure if str(local) == figure else f"{local} = {figure}"
-    return f"  ∂{words.names[root]}/∂{words.names[target]} = {written}"
+    local = through_unlabelled(words, root, (target,))[target]
+    return f"  {words.derivative(root, target)} = {equal([local, words.number(derivative)])}"
 
 
-def _times(upstream: str, local: Symbol) -> str:
-    return str(local) if not upstream else str(Symbol(upstream) * local)
+def upstream_of(words: Words, root: Value, node: Value) -> Symbol:
+    """∂root/∂node as a factor, which is 1 for the root itself."""
+    return words.kind.of(1.0) if node is root else words.kind(words.derivative(root, node))
 
 
-def _through_unlabelled(words: Words, node: Value, target: Value | None) -> dict[Value, Symbol]:
-    """∂node/∂u for each labelled u (and the target) that `node` reaches through nodes without a label."""
-    written = words.in_names
-    pending: dict[Value, Symbol] = {node: symbol(1.0)}
+def through_unlabelled(
+    words: Words, node: Value, named: Collection[Value] = (), *, numeric: bool = False
+) -> dict[Value, Symbol]:
+    """∂node/∂u for each labelled u that `node` reaches through nodes without a label; those `named` have one too."""
+    written = words.in_numbers if numeric else words.in_names
+    unreadable = words.kind.unreadable()
+    pending: dict[Value, Symbol] = {node: words.kind.of(1.0)}
     reached: dict[Value, Symbol] = {}
-    for inner in unlabelled_below(node, words.rank, target):
+    for inner in unlabelled_below(node, words.rank, named):
         if inner not in pending:
             continue
         outer = pending.pop(inner)
         locals_and_recorded = zip(words.local_derivatives(inner, written), recorded_derivatives(inner), strict=True)
         for parent, (local, recorded) in zip(inner.parents, locals_and_recorded, strict=True):
             if recorded is not None:
-                into = reached if parent.label or parent is target or not parent.op else pending
+                into = reached if parent.label or parent in named or not parent.op else pending
                 written_out = into[parent] + outer * local if parent in into else outer * local
-                too_long = len(written_out.text) > LONGEST or UNREADABLE in (outer, local, into.get(parent))
-                into[parent] = UNREADABLE if too_long else written_out
+                too_long = written_out.length > LONGEST or unreadable in (outer, local, into.get(parent))
+                into[parent] = unreadable if too_long else written_out
     return reached
 
 
-def unlabelled_below(node: Value, rank: Mapping[Value, int], target: Value | None = None) -> list[Value]:
+def unlabelled_below(node: Value, rank: Mapping[Value, int], named: Collection[Value] = ()) -> list[Value]:
     """`node` and the computed nodes without a label below it, down to the next labelled ones, in backward order.
 
-    `rank` holds each computed node's place in the backward order. `target` counts as labelled.
+    `rank` holds each computed node's place in the backward order. Those `named` count as labelled.
     """
     found = {node}
     stack = [node]
     while stack:
         for parent, _ in derivatives_by_parent(stack.pop()):
-            if parent.op and not parent.label and parent is not target and parent not in found:
+            if parent.op and not parent.label and parent not in named and parent not in found:
                 found.add(parent)
                 stack.append(parent)
     return sorted(found, key=rank.__getitem__)

@@ -189,16 +189,21 @@ def refuse_outdated(root: N, what: str, *, derivatives: bool = True) -> None:
 
 def outdated_message(root: N, found: Mapping[N, float], what: str) -> str:
     """Which nodes no longer follow from their parents, and what to do."""
+    return (
+        f"{edited_message(root, found)} Call refresh() on {shorten(names(root)[root])}, which computes everything anew "
+        f"from the leaves, then {what}."
+    )
+
+
+def edited_message(root: N, found: Mapping[N, float]) -> str:
+    """Which nodes no longer follow from their parents."""
     named = names(root)
     told = []
     for node, out in list(found.items())[:3]:
         anew = "its local derivatives are others now" if _same(out, node.data) else f"they give {out:.6g} now"
         told.append(f"{shorten(named[node])} was computed as {node.data:.6g} from its operands, and {anew}")
     more = f"; and {len(found) - 3} nodes more" if len(found) > 3 else ""
-    return (
-        f"The graph was edited after the forward pass: {'; '.join(told)}{more}. Call refresh() on "
-        f"{shorten(named[root])}, which computes everything anew from the leaves, then {what}."
-    )
+    return f"The graph was edited after the forward pass: {'; '.join(told)}{more}."
 
 
 def _domain_message(row: Primitive, operands: Sequence[float], parents: Sequence[Node], label: str) -> str:

@@ -26,14 +26,15 @@ class Primitive:
     """One row of the table. Call it on floats, Values or symbols.
 
     `symbol` is the name that people write, and `notation` how it stands among its operands: a rule over symbols, or
-    a text with a place for each; where there is none it is `symbol(x, y)`. `partials` holds one rule per operand; a
-    row of `many` operands has a rule that gives all its partials at once. `textbook` holds the forms that people
-    know where the stable ones look different. `inside` tells whether the operands are in the domain, and
-    `requirement` says it in words. `kinks` gives the signed distances to the places where the derivative jumps. A row
-    that `selects` uses, of all its operands, the two that it compares and the one that it takes, and passes a
-    gradient to the latter alone. `defaults` are the last operands where a person leaves them out. `on_complex` is the
-    same function of complex numbers, taken piece by piece where it has kinks, and None where the standard library
-    does not know it.
+    a text with a place for each; where there is none it is `symbol(x, y)`. `latex` says the same for LaTeX: a rule, a
+    text with numbered places, or the command that stands before the operands; where there is none, the rule of
+    `notation` holds, or the symbol stands upright. `partials` holds one rule per operand; a row of `many` operands has
+    a rule that gives all its partials at once. `textbook` holds the forms that people know where the stable ones look
+    different. `inside` tells whether the operands are in the domain, and `requirement` says it in words. `kinks` gives
+    the signed distances to the places where the derivative jumps. A row that `selects` uses, of all its operands, the
+    two that it compares and the one that it takes, and passes a gradient to the latter alone. `defaults` are the last
+    operands where a person leaves them out. `on_complex` is the same function of complex numbers, taken piece by piece
+    where it has kinks, and None where the standard library does not know it.
 
     `at` is for speed alone: value and derivative at a float in one call, with the same bits as `forward` and
     `partials`, or not finite where those are to be asked.
@@ -45,6 +46,7 @@ class Primitive:
         "forward",
         "inside",
         "kinks",
+        "latex",
         "many",
         "name",
         "notation",
@@ -65,6 +67,7 @@ class Primitive:
         textbook: Rules | None = None,
         symbol: str = "",
         notation: Rule | str | None = None,
+        latex: Rule | str | None = None,
         inside: Callable[..., bool] | None = None,
         requirement: str = "",
         kinks: Callable[..., tuple[float, ...]] | None = None,
@@ -80,6 +83,7 @@ class Primitive:
         self.textbook = textbook
         self.symbol = symbol or name
         self.notation = notation
+        self.latex = latex
         self.inside = inside
         self.requirement = requirement
         self.kinks = kinks
@@ -456,20 +460,28 @@ IDENTITY: Primitive = Primitive(
     "identity", lambda x: x, (lambda out, x: 1.0,), notation=lambda x: x, on_complex=lambda x: x
 )
 ABS: Primitive = Primitive(
-    "abs", abs, (lambda out, x: SIGN(x),), notation="|{}|", kinks=lambda x: (x,), on_complex=_complex_abs
+    "abs",
+    abs,
+    (lambda out, x: SIGN(x),),
+    notation="|{}|",
+    latex=r"\left|{0}\right|",
+    kinks=lambda x: (x,),
+    on_complex=_complex_abs,
 )
 
-EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,), on_complex=cmath.exp, at=_exp_at)
+EXP: Primitive = Primitive("exp", _exp, (lambda out, x: out,), on_complex=cmath.exp, at=_exp_at, latex=r"e^{{{0}}}")
 EXPM1: Primitive = Primitive(
     "expm1",
     _ieee(math.expm1),
     (lambda out, x: EXP(x),),
+    latex=lambda x: EXP(x) - 1.0,
     on_complex=lambda x: complex(math.expm1(x.real), cmath.exp(x).imag),
 )
 LOG: Primitive = Primitive(
     "log",
     _log,
     (lambda out, x: DIVIDE(1.0, x),),
+    latex=r"\ln",
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
     on_complex=cmath.log,
@@ -479,6 +491,7 @@ LOG1P: Primitive = Primitive(
     "log1p",
     _ieee(math.log1p),
     (lambda out, x: DIVIDE(1.0, 1.0 + x),),
+    latex=lambda x: LOG(1.0 + x),
     inside=lambda x: x > -1.0,
     requirement="the logarithm of 1 + x needs x above −1",
     on_complex=_complex_log1p,
@@ -487,6 +500,7 @@ LOG10: Primitive = Primitive(
     "log10",
     _ieee(math.log10),
     (lambda out, x: DIVIDE(1.0 / math.log(10.0), x),),
+    latex=r"\log_{10}",
     textbook=(lambda out, x: DIVIDE(1.0, x * LOG(_like(x, 10.0))),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
@@ -496,6 +510,7 @@ LOG2: Primitive = Primitive(
     "log2",
     _ieee(math.log2),
     (lambda out, x: DIVIDE(1.0 / math.log(2.0), x),),
+    latex=r"\log_{2}",
     textbook=(lambda out, x: DIVIDE(1.0, x * LOG(_like(x, 2.0))),),
     inside=lambda x: x > 0.0,
     requirement="the logarithm needs a number above 0",
@@ -505,6 +520,7 @@ SQRT: Primitive = Primitive(
     "sqrt",
     _ieee(math.sqrt),
     (lambda out, x: 0.5 * POWER(x, -0.5),),
+    latex=r"\sqrt{{{0}}}",
     textbook=(lambda out, x: DIVIDE(1.0, 2.0 * out),),
     inside=lambda x: x >= 0.0,
     requirement="the square root needs a number that is not negative",
@@ -514,20 +530,32 @@ CBRT: Primitive = Primitive(
     "cbrt",
     math.cbrt,
     (lambda out, x: _if_zero(x, math.inf, DIVIDE(out, 3.0 * x)),),
+    latex=r"\sqrt[3]{{{0}}}",
     textbook=(lambda out, x: DIVIDE(1.0, 3.0 * POWER(out, 2.0)),),
     on_complex=_complex_cbrt,
 )
 
 SIN: Primitive = Primitive(
-    "sin", _ieee(math.sin), (lambda out, x: COS(x),), requirement="the sine of ∞ has no value", on_complex=cmath.sin
+    "sin",
+    _ieee(math.sin),
+    (lambda out, x: COS(x),),
+    latex=r"\sin",
+    requirement="the sine of ∞ has no value",
+    on_complex=cmath.sin,
 )
 COS: Primitive = Primitive(
-    "cos", _ieee(math.cos), (lambda out, x: -SIN(x),), requirement="the cosine of ∞ has no value", on_complex=cmath.cos
+    "cos",
+    _ieee(math.cos),
+    (lambda out, x: -SIN(x),),
+    latex=r"\cos",
+    requirement="the cosine of ∞ has no value",
+    on_complex=cmath.cos,
 )
 TAN: Primitive = Primitive(
     "tan",
     _ieee(math.tan),
     (lambda out, x: 1.0 + out * out,),
+    latex=r"\tan",
     textbook=(lambda out, x: 1.0 + POWER(out, 2.0),),
     requirement="the tangent of ∞ has no value",
     on_complex=cmath.tan,
@@ -536,6 +564,7 @@ ASIN: Primitive = Primitive(
     "asin",
     _ieee(math.asin),
     (lambda out, x: DIVIDE(1.0, SQRT((1.0 - x) * (1.0 + x))),),
+    latex=r"\arcsin",
     textbook=(lambda out, x: DIVIDE(1.0, SQRT(1.0 - POWER(x, 2.0))),),
     inside=lambda x: -1.0 <= x <= 1.0,
     requirement="the arcsine needs a number from −1 to 1",
@@ -545,6 +574,7 @@ ACOS: Primitive = Primitive(
     "acos",
     _ieee(math.acos),
     (lambda out, x: -DIVIDE(1.0, SQRT((1.0 - x) * (1.0 + x))),),
+    latex=r"\arccos",
     textbook=(lambda out, x: -DIVIDE(1.0, SQRT(1.0 - POWER(x, 2.0))),),
     inside=lambda x: -1.0 <= x <= 1.0,
     requirement="the arccosine needs a number from −1 to 1",
@@ -554,15 +584,19 @@ ATAN: Primitive = Primitive(
     "atan",
     math.atan,
     (lambda out, x: DIVIDE(1.0, 1.0 + x * x),),
+    latex=r"\arctan",
     textbook=(lambda out, x: DIVIDE(1.0, 1.0 + POWER(x, 2.0)),),
     on_complex=cmath.atan,
 )
-SINH: Primitive = Primitive("sinh", _ieee(math.sinh, odd=True), (lambda out, x: COSH(x),), on_complex=cmath.sinh)
-COSH: Primitive = Primitive("cosh", _ieee(math.cosh), (lambda out, x: SINH(x),), on_complex=cmath.cosh)
+SINH: Primitive = Primitive(
+    "sinh", _ieee(math.sinh, odd=True), (lambda out, x: COSH(x),), on_complex=cmath.sinh, latex=r"\sinh"
+)
+COSH: Primitive = Primitive("cosh", _ieee(math.cosh), (lambda out, x: SINH(x),), on_complex=cmath.cosh, latex=r"\cosh")
 TANH: Primitive = Primitive(
     "tanh",
     math.tanh,
     (lambda out, x: 4.0 * SIGMOID(2.0 * x) * SIGMOID(-2.0 * x),),
+    latex=r"\tanh",
     textbook=(lambda out, x: 1.0 - POWER(out, 2.0),),
     on_complex=cmath.tanh,
     at=_tanh_at,
@@ -571,6 +605,7 @@ ASINH: Primitive = Primitive(
     "asinh",
     math.asinh,
     (lambda out, x: DIVIDE(1.0, HYPOT(1.0, x)),),
+    latex=r"\mathrm{arsinh}",
     textbook=(lambda out, x: DIVIDE(1.0, SQRT(1.0 + POWER(x, 2.0))),),
     on_complex=cmath.asinh,
 )
@@ -578,6 +613,7 @@ ACOSH: Primitive = Primitive(
     "acosh",
     _ieee(math.acosh),
     (lambda out, x: DIVIDE(1.0, SQRT(x - 1.0) * SQRT(x + 1.0)),),
+    latex=r"\mathrm{arcosh}",
     textbook=(lambda out, x: DIVIDE(1.0, SQRT(POWER(x, 2.0) - 1.0)),),
     inside=lambda x: x >= 1.0,
     requirement="the inverse hyperbolic cosine needs a number of at least 1",
@@ -587,6 +623,7 @@ ATANH: Primitive = Primitive(
     "atanh",
     _ieee(math.atanh),
     (lambda out, x: DIVIDE(1.0, (1.0 - x) * (1.0 + x)),),
+    latex=r"\mathrm{artanh}",
     textbook=(lambda out, x: DIVIDE(1.0, 1.0 - POWER(x, 2.0)),),
     inside=lambda x: -1.0 < x < 1.0,
     requirement="the inverse hyperbolic tangent needs a number between −1 and 1",
@@ -598,6 +635,7 @@ SIGMOID: Primitive = Primitive(
     _sigmoid,
     (lambda out, x: out * SIGMOID(-x),),
     symbol="σ",
+    latex=r"\sigma",
     textbook=(lambda out, x: out * (1.0 - out),),
     on_complex=_complex_sigmoid,
     at=_sigmoid_at,
@@ -606,6 +644,7 @@ LOGSIGMOID: Primitive = Primitive(
     "logsigmoid",
     lambda x: -_softplus(-x),
     (lambda out, x: SIGMOID(-x),),
+    latex=lambda x: LOG(SIGMOID(x)),
     textbook=(lambda out, x: 1.0 - SIGMOID(x),),
     on_complex=lambda x: -_complex_softplus(-x),
 )
@@ -650,7 +689,8 @@ GELU: Primitive = Primitive(
     (lambda out, x: 0.5 * ERFC(x * -math.sqrt(0.5)) + x * _bell(x, 0.5) * (1.0 / math.sqrt(2.0 * math.pi)),),
     textbook=(
         lambda out, x: (
-            0.5 * (1.0 + ERF(DIVIDE(x, SQRT(2.0)))) + DIVIDE(x * EXP(-0.5 * POWER(x, 2.0)), math.sqrt(2.0 * math.pi))
+            0.5 * (1.0 + ERF(DIVIDE(x, SQRT(_like(x, 2.0)))))
+            + DIVIDE(x * EXP(-0.5 * POWER(x, 2.0)), SQRT(2.0 * _like(x, math.pi)))
         ),
     ),
 )
@@ -665,13 +705,13 @@ ERF: Primitive = Primitive(
     "erf",
     math.erf,
     (lambda out, x: _bell(x, 1.0) * (2.0 / math.sqrt(math.pi)),),
-    textbook=(lambda out, x: DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
+    textbook=(lambda out, x: DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(_like(x, math.pi))),),
 )
 ERFC: Primitive = Primitive(
     "erfc",
     math.erfc,
     (lambda out, x: _bell(x, 1.0) * (-2.0 / math.sqrt(math.pi)),),
-    textbook=(lambda out, x: -DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(math.pi)),),
+    textbook=(lambda out, x: -DIVIDE(2.0 * EXP(-POWER(x, 2.0)), SQRT(_like(x, math.pi))),),
 )
 
 SIGN: Primitive = Primitive(
@@ -686,6 +726,7 @@ MAXIMUM: Primitive = Primitive(
     _maximum,
     (lambda out, x, y: _share(x, y), lambda out, x, y: _share(y, x)),
     symbol="max",
+    latex=r"\max",
     textbook=(lambda out, x, y: STEP(x - y), lambda out, x, y: STEP(y - x)),
     kinks=lambda x, y: (x - y,),
     on_complex=lambda x, y: x if x.real > y.real else y,
@@ -695,6 +736,7 @@ MINIMUM: Primitive = Primitive(
     _minimum,
     (lambda out, x, y: _share(y, x), lambda out, x, y: _share(x, y)),
     symbol="min",
+    latex=r"\min",
     textbook=(lambda out, x, y: STEP(y - x), lambda out, x, y: STEP(x - y)),
     kinks=lambda x, y: (x - y,),
     on_complex=lambda x, y: x if x.real < y.real else y,
@@ -720,6 +762,7 @@ HYPOT: Primitive = Primitive(
         lambda out, x, y: _if_zero(out, 0.0, DIVIDE(x, out)),
         lambda out, x, y: _if_zero(out, 0.0, DIVIDE(y, out)),
     ),
+    latex=lambda x, y: SQRT(POWER(x, 2.0) + POWER(y, 2.0)),
     textbook=(lambda out, x, y: DIVIDE(x, out), lambda out, x, y: DIVIDE(y, out)),
     kinks=_at_the_origin,
     on_complex=_complex_hypot,
@@ -742,6 +785,7 @@ LOGADDEXP: Primitive = Primitive(
     "logaddexp",
     _logaddexp,
     (lambda out, x, y: _softmax(out, x, y)[0], lambda out, x, y: _softmax(out, x, y)[1]),
+    latex=lambda x, y: LOG(EXP(x) + EXP(y)),
     textbook=(lambda out, x, y: SIGMOID(x - y), lambda out, x, y: SIGMOID(y - x)),
     on_complex=_complex_logsumexp,
 )
@@ -758,6 +802,7 @@ MEAN: Primitive = Primitive(
     "mean",
     _mean,
     lambda out, *xs: [1.0 / len(xs)] * len(xs),
+    latex=lambda *xs: DIVIDE(sum(xs), float(len(xs))),
     inside=lambda *xs: len(xs) > 0,
     requirement="a mean needs at least one number, and infinities of opposite sign have none",
     on_complex=lambda *xs: sum(xs, 0j) / len(xs),
@@ -774,6 +819,7 @@ LOGSUMEXP: Primitive = Primitive(
     "logsumexp",
     _logsumexp,
     _softmax,
+    latex=lambda *xs: LOG(sum(map(EXP, xs))),
     inside=lambda *xs: len(xs) > 0,
     requirement="the logarithm of a sum needs at least one term",
     textbook=lambda out, *xs: [DIVIDE(EXP(x), sum(map(EXP, xs))) for x in xs],
@@ -790,7 +836,7 @@ SOFTMAX: Primitive = Primitive(
 )
 
 
-def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitive:
+def _conditional(symbol: str, in_latex: str, holds: Callable[[float, float], bool]) -> Primitive:
     """`chosen if x ⋚ y else other`: a node of four parents, whose test passes no gradient on."""
 
     def partials(out: Any, x: Any, y: Any, chosen: Any, other: Any) -> tuple[Any, ...]:
@@ -801,6 +847,8 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
         lambda x, y, chosen, other: chosen if holds(x, y) else other,
         partials,
         notation=f"({{2}} if {{0}} {symbol} {{1}} else {{3}})",
+        latex=rf"\begin{{{{cases}}}} {{2}} & \text{{{{if }}}} {{0}} {in_latex} {{1}} \\ "
+        r"{3} & \text{{otherwise}} \end{{cases}}",
         kinks=lambda x, y, chosen, other: (x - y,),
         requirement="the branch that the test takes has no value",
         selects=True,
@@ -809,12 +857,12 @@ def _conditional(symbol: str, holds: Callable[[float, float], bool]) -> Primitiv
 
 
 CONDITIONALS: dict[str, Primitive] = {
-    ">": _conditional(">", lambda x, y: x > y),
-    "<": _conditional("<", lambda x, y: x < y),
-    ">=": _conditional(">=", lambda x, y: x >= y),
-    "<=": _conditional("<=", lambda x, y: x <= y),
-    "==": _conditional("==", lambda x, y: x == y),
-    "!=": _conditional("!=", lambda x, y: x != y),
+    ">": _conditional(">", ">", lambda x, y: x > y),
+    "<": _conditional("<", "<", lambda x, y: x < y),
+    ">=": _conditional(">=", r"\geq", lambda x, y: x >= y),
+    "<=": _conditional("<=", r"\leq", lambda x, y: x <= y),
+    "==": _conditional("==", "=", lambda x, y: x == y),
+    "!=": _conditional("!=", r"\neq", lambda x, y: x != y),
 }
 
 # A leaf computes nothing; a constant is a leaf that an expression brought along.

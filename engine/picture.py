@@ -24,7 +24,10 @@ ALONG = (0.5, 0.44, 0.56, 0.38, 0.62, 0.33, 0.67, 0.28, 0.72, 0.24, 0.76, 0.2, 0
 CELL = 150.0  # the grid in which what is hidden is looked up
 TOWARD_PARENTS = {"LR": (-1, 0), "RL": (1, 0), "TB": (0, -1), "BT": (0, 1)}
 
-_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+_LOOK = (
+    *("fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "text-anchor"),
+    "{http://www.w3.org/XML/1998/namespace}space",
+)
 _SHAPES = {f"{{{SVG}}}{tag}" for tag in ("ellipse", "path", "polygon", "polyline")}
 
 ElementTree.register_namespace("", SVG)
@@ -127,13 +130,20 @@ class Picture:
         ]
         self.root.set("aria-labelledby", f"{self.prefix}title {self.prefix}description")
 
+    def narrow(self, width: float, least: float) -> None:
+        """Show a wide picture as if it had this width in points, but no smaller than `least` of its size."""
+        sides = {side: float(self.root.get(side, "0").removesuffix("pt")) for side in ("width", "height")}
+        if sides["width"] > width:
+            scale = max(least, width / sides["width"])
+            self.root.attrib |= {side: f"{length * scale:.2f}pt" for side, length in sides.items()}
+
     def leave_look_to_the_page(self) -> None:
-        """Take away what a page's style says of text, and tell it, by a class, what is drawn behind all nodes."""
+        """Take away what a page's style says, and tell it, by a class, what is drawn behind all nodes."""
         for polygon in self._graph.findall(f"{{{SVG}}}polygon"):
             polygon.set("class", "background")
-        for text in self.root.iter(f"{{{SVG}}}text"):
-            for look in ("font-family", "font-size", "fill", "text-anchor", _SPACE):
-                text.attrib.pop(look, None)
+        for element in self._graph.iter():
+            for look in _LOOK:
+                element.attrib.pop(look, None)
 
     def frame_node(self, name: str, mark: str, colour: str = "") -> None:
         """Draw a walk's mark around a node: an arrowhead toward its parents for `now`, dashes for `next`.
@@ -151,22 +161,22 @@ class Picture:
         look |= {"stroke": colour} if colour else {}
         self.nodes[name].append(_element("polygon", points=points, fill="none", **look))
 
-    def write_amounts(self, written: Iterable[tuple[Element, Sequence[str]]]) -> list[Element]:
-        """Write lines on edges that lead to one node, where they hide neither nodes nor each other as far as can be.
-
-        Returns the groups that were added over all else, one for each edge.
-        """
-        nodes, taken, added = self._nodes_in_grid, _Grid(), []
+    def places(self, written: Iterable[tuple[Element, Sequence[str]]]) -> list[Frame]:
+        """Where lines on edges that lead to one node hide neither nodes nor each other, as far as can be."""
+        nodes, taken, best = self._nodes_in_grid, _Grid(), []
         for edge, lines in written:
             width, height = max(map(len, lines)) * CHARACTER + 6.0, len(lines) * LINE_HEIGHT + 4.0
             hidden = {
                 frame: nodes.hidden_by(frame) + taken.hidden_by(frame) for frame in _candidates(edge, width, height)
             }
-            best = min(hidden, key=lambda frame: round(hidden[frame]))
-            taken.add(best)
-            added.append(_amount(best, lines))
-        self._graph.extend(added)
-        return added
+            best.append(min(hidden, key=lambda frame: round(hidden[frame])))
+            taken.add(best[-1])
+        return best
+
+    def write_amounts(self, written: Sequence[tuple[Element, Sequence[str]]], *, background: str, colour: str) -> None:
+        """Write lines on edges that lead to one node, over all else."""
+        for frame, (_, lines) in zip(self.places(written), written, strict=True):
+            self._graph.append(_amount(frame, lines, background, colour))
 
     def written(self) -> str:
         """The picture as text."""
@@ -242,19 +252,14 @@ def _flattened(controls: Sequence[Point]) -> list[Point]:
     return line
 
 
-def _amount(frame: Frame, lines: Sequence[str]) -> Element:
-    group = _element("g", **{"class": "amount", "text-anchor": "middle", "font-size": "9"})
+def _amount(frame: Frame, lines: Sequence[str], background: str, colour: str) -> Element:
+    look = {"fill": colour, "font-family": FONT_FAMILY, "font-size": "9", "text-anchor": "middle"}
+    group = _element("g", **{"class": "amount"}, **look)
     corner = {"x": f"{frame.left:.1f}", "y": f"{frame.top:.1f}", "rx": "3"}
     size = {"width": f"{frame.right - frame.left:.1f}", "height": f"{frame.bottom - frame.top:.1f}"}
-    group.append(_element("rect", **corner, **size))
+    group.append(_element("rect", **corner, **size, fill=background, stroke=colour, **{"stroke-width": "0.8"}))
     middle = f"{(frame.left + frame.right) / 2:.1f}"
     for number, line in enumerate(lines):
         baseline = frame.top + 2.0 + (number + 0.78) * LINE_HEIGHT
         group.append(_element("text", line, x=middle, y=f"{baseline:.1f}"))
     return group
-
-
-def colour_amount(group: Element, background: str, colour: str) -> None:
-    """Give an amount the colours that a page's style would give it."""
-    group.attrib |= {"fill": colour, "font-family": FONT_FAMILY}
-    group[0].attrib |= {"fill": background, "stroke": colour, "stroke-width": "0.8"}

@@ -1,6 +1,7 @@
 "use strict";
 
 // Each player is a <section class="player">. Its data, from the one walk in Python:
+//   opens: after how many steps it opens
 //   steps: what is applied, the amounts and edges that belong to it, what is asked of who predicts, and its words
 //   boxes: the elements of the picture, when they are applied, the texts of their gradients, and their stories
 class Player {
@@ -17,8 +18,11 @@ class Player {
       const element = document.getElementById(box.id);
       return { ...box, element, mark: element.querySelector(".mark"), grad: element.querySelector(".grad") };
     });
+    this.amounts = drawn("g", {});
+    this.svg.querySelector("g").append(this.amounts);
     this.edges = data.edges.map((edge) => ({ ...edge, element: document.getElementById(edge.id) }));
-    this.amounts = [...section.querySelectorAll(".amount")];
+    this.mistakes = data.mistakes;
+    this.line = data.line; // the height of one in an amount
     this.rows = [...section.querySelectorAll("tbody tr")];
     this.natural = { width: this.svg.viewBox.baseVal.width * 4 / 3, height: this.svg.viewBox.baseVal.height * 4 / 3 };
     this.position = 0;
@@ -29,7 +33,7 @@ class Player {
     this.tally = {}; // by kind of operation: [right, wrong, shown]
     this.wire();
     this.zoom(null);
-    this.show(0);
+    this.show(data.opens);
   }
 
   get last() { return this.steps.length; }
@@ -55,15 +59,15 @@ class Player {
       const received = k > 0 && step.to.includes(index);
       box.element.classList.toggle("received", received);
       if (box.mark) box.mark.textContent = this.markText(box, mark);
-      if (box.grad) box.grad.textContent = asking && received ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
+      const hidden = (asking && received) || this.hides(box);
+      if (box.grad) box.grad.textContent = hidden ? box.texts[0][1].replace(/ \S+$/, " ?") : this.gradOf(box);
     });
     const sent = new Set(step.edges);
     this.edges.forEach((edge, index) => {
       edge.element.classList.toggle("now", sent.has(index));
       edge.element.classList.toggle("done", !sent.has(index) && edge.last >= 0 && edge.last < k);
     });
-    const amounts = new Set(step.amounts);
-    this.amounts.forEach((amount, index) => amount.classList.toggle("now", amounts.has(index)));
+    this.amounts.replaceChildren(...step.amounts.map((amount) => this.written(amount)));
     this.rows.forEach((row, index) => row.classList.toggle("now", index === k - 1));
     this.find(".all").hidden = this.predicting;
     this.find(".count").textContent = `Step ${k} of ${this.last}`;
@@ -73,10 +77,22 @@ class Player {
     // not `disabled`, which would take the focus away, and the keys with it
     for (const name of ["first", "previous"]) this.find(`.${name}`).ariaDisabled = k === 0;
     for (const name of ["next", "last"]) this.find(`.${name}`).ariaDisabled = k === this.last && !asking;
-    this.tell(step, asking);
     this.ask(step);
+    this.tell(step, asking);
     this.story();
     this.follow(Math.abs(k - before) === 1 && !still.matches);
+  }
+
+  // What stands on an edge, over all else: local derivative × incoming gradient = amount
+  written([left, top, width, ...lines]) {
+    const group = drawn("g", { class: "amount now" });
+    group.append(drawn("rect", { x: left, y: top, width, height: lines.length * this.line + 4, rx: 3 }));
+    lines.forEach((line, row) => {
+      const text = drawn("text", { x: left + width / 2, y: top + 2 + (row + 0.78) * this.line });
+      text.textContent = line;
+      group.append(text);
+    });
+    return group;
   }
 
   markOf(box) {
@@ -85,6 +101,12 @@ class Player {
     if (box.ranks.includes(k - 1)) return "now";
     if (box.ranks.includes(k)) return "next";
     return box.ranks[box.ranks.length - 1] < k ? "done" : "later";
+  }
+
+  // A sum over paths is complete before it is asked for, at its own step.
+  hides(box) {
+    const waits = box.summed > 0 && box.complete <= this.position && this.position <= box.summed;
+    return this.predicting && waits && !this.asked.get(box.summed)?.settled;
   }
 
   markText(box, mark) {
@@ -106,10 +128,11 @@ class Player {
     words.replaceChildren(make("h2", step.head));
     if (step.where) words.append(make("p", step.where, "where"));
     const list = make("dl");
-    for (const [left, sign, right] of step.rows) {
+    const open = asking ? this.asked.get(this.position).open.filter((one) => !one.done).map((one) => one.question.row) : [];
+    step.rows.forEach(([left, sign, right], row) => {
       const kind = sign === "+=" ? "sends" : "";
-      list.append(make("dt", `${left} ${sign}`, kind), make("dd", asking ? "?" : right, kind));
-    }
+      list.append(make("dt", `${left} ${sign}`, kind), make("dd", open.includes(row) ? "?" : right, kind));
+    });
     words.append(list);
     if (step.more) words.append(make("p", step.more, "where"));
   }
@@ -166,7 +189,8 @@ class Player {
 
   zoom(factor) {
     const picture = this.find(".picture");
-    const whole = Math.min((picture.clientWidth - 4) / this.natural.width, 0.76 * window.innerHeight / this.natural.height);
+    const height = parseFloat(getComputedStyle(picture).maxHeight);
+    const whole = Math.min((picture.clientWidth - 4) / this.natural.width, (height - 4) / this.natural.height);
     const readable = Math.max(0.9, Math.min(1.2, whole));
     if (factor === null) this.scale = this.scale === whole ? readable : this.scale ? whole : readable;
     else this.scale = Math.max(0.1, Math.min(4, this.scale * factor));
@@ -193,7 +217,7 @@ class Player {
     const complete = box.complete <= this.position;
     story.replaceChildren(make("h2", box.title));
     if (!box.texts.length) return;
-    const hidden = this.predicting && (!complete || this.asking);
+    const hidden = this.predicting && (!complete || this.asking || this.hides(box));
     const state = complete ? "complete" : `so far; complete after step ${box.complete}`;
     story.append(make("p", hidden ? "Its gradient is yours to predict." : `${this.gradOf(box)} (${state})`));
     if (!hidden && box.why) story.append(make("p", box.why));
@@ -244,7 +268,7 @@ class Player {
     for (const one of open) {
       const typed = one.input.value.trim();
       if (one.done || !typed) continue;
-      const verdict = judged(typed, one.question);
+      const verdict = judged(typed, one.question, this.mistakes);
       one.said.textContent = verdict.text;
       one.said.className = `said ${verdict.kind}`;
       if (verdict.kind === "unread") continue;
@@ -255,6 +279,7 @@ class Player {
         one.input.readOnly = true;
       }
     }
+    this.tell(this.step, true);
     const waiting = open.find((one) => !one.done);
     if (waiting) waiting.input.focus();
     else this.settle();
@@ -354,8 +379,14 @@ function make(tag, text = "", name = "") {
   return element;
 }
 
+function drawn(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
 // A number as people write it: half a unit of its last printed place is right, three digits are needed, or all.
-function judged(typed, question) {
+function judged(typed, question, mistakes) {
   const plain = typed.replaceAll("−", "-").replace(/\s*[·×*]\s*10\s*\^\s*/, "e").replaceAll(" ", "");
   const parts = /^[-+]?(\d*)\.?(\d*)(?:[eE]([-+]?\d+))?$/.exec(plain);
   if (!parts || !(parts[1] + parts[2])) return { kind: "unread", text: "Type a number, such as -0.25 or 2.5e-3." };
@@ -368,8 +399,8 @@ function judged(typed, question) {
     if (digits >= 3) return { kind: "right", text: `Right: ${question.shown}.` };
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
-  const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, text]) => text);
-  return { kind: "wrong", text: `Wrong. ${told.join(" Or: ")}`.trim() };
+  const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, place]) => mistakes[place]);
+  return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
 }
 
 // Links: #step=7, and with several players #step=7,3

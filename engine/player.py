@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
-import math
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,12 +22,14 @@ from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
 from engine.folding import Box, Fold, members
 from engine.graph import nodes, paths_to_all
-from engine.picture import Picture, texts
+from engine.mistakes import Hypothesis, likely_mistakes
+from engine.picture import LINE_HEIGHT, Picture, texts
 from engine.text import shorten
 from engine.themes import THEMES, Theme
 from engine.walk import Backprop, Step, Why
 
 LONGEST_STORY = 3  # paths from the loss that a node's story lists
+MOST_ALIKE = 3  # mistakes of one kind that a question of a page knows, so that pages stay small
 WIDEST_INLINE = 300  # steps of a walk that a notebook shows as a player by itself
 INLINE_HEIGHT = 760  # pixels
 
@@ -51,11 +53,16 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
 
     Without a `theme` the colours are those that the reader's system asks for.
     """
+    return _page(walks, options)
+
+
+def _page(walks: Sequence[Backprop], options: Options, *, opens: int = 0) -> str:
+    """The page, which opens after so many steps."""
     for walk in walks:
         if not isinstance(walk, Backprop):
             raise TypeError(f"A page shows walks, such as Backprop(loss), not {type(walk).__name__} {walk!r:.60}.")
     style, script = _style(), _asset("player.js")
-    sections = [_section(walk, number, options) for number, walk in enumerate(walks)]
+    sections = [_section(walk, number, options, opens) for number, walk in enumerate(walks)]
     losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
@@ -73,7 +80,8 @@ def page(walks: Sequence[Backprop], **options: Unpack[Options]) -> str:
 def inline(walk: Backprop) -> str:
     """The player for a notebook: a frame that may run scripts and nothing else, and the picture for where it may not.
 
-    An untrusted notebook takes away the frame and the style, which leaves the picture.
+    It opens where the walk is, and the picture shows that too; it is dark where JupyterLab is. An untrusted notebook
+    takes away the frame and the style, which leaves the picture.
     """
     identifier = f"chalkgrad-{secrets.token_hex(6)}"
     picture = base64.b64encode(walk.draw().svg().encode("utf-8")).decode("ascii")
@@ -81,12 +89,13 @@ def inline(walk: Backprop) -> str:
     if len(walk) > WIDEST_INLINE:
         return _picture_and(image, f'{len(walk):,} steps; as a page: walk.save_html("walk.html")')
     try:
-        player = page([walk])
+        player = _page([walk], {}, opens=walk.position)
     except ValueError as error:  # the graph was edited
         return _picture_and(image, str(error))
     return (
-        f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} '
-        f"#{identifier} iframe {{ border: 0 }}</style>{image}"
+        f'<div id="{identifier}"><style>#{identifier} img {{ display: none }} #{identifier} iframe {{ border: 0 }} '
+        f'[data-jp-theme-light="false"] #{identifier} iframe {{ color-scheme: dark }} '  # what the page then prefers
+        f'[data-jp-theme-light="true"] #{identifier} iframe {{ color-scheme: light }}</style>{image}'
         f'<iframe title="{html.escape(repr(walk))}" sandbox="allow-scripts" width="100%" height="{INLINE_HEIGHT}" '
         f'srcdoc="{html.escape(player)}"></iframe></div>'
     )
@@ -169,7 +178,7 @@ def _reached(step: Step, drawing: Drawing) -> list[Box]:
     return list(dict.fromkeys(drawing.box_of(one.parent) for one in step.contributions))
 
 
-def _section(given: Backprop, place: int, options: Options) -> str:
+def _section(given: Backprop, place: int, options: Options, opens: int) -> str:
     """The player in that place of the page. The layout is computed once; frames differ by classes and texts alone."""
     options = {"rankdir": "TB", **options}  # room beside the picture for the words
     identifier = f"player{place + 1}"
@@ -181,7 +190,7 @@ def _section(given: Backprop, place: int, options: Options) -> str:
         drawing = Drawing(walk.loss, order=walk.order, position=0, digits=digits, room=room, **options)
         picture = drawing.picture(f"{identifier}-")
         told = _Telling(walk, drawing, recording)
-        data = told.data(picture)
+        data = {"opens": opens} | told.data(picture)
         return Template(_asset("player_section.html")).substitute(
             id=identifier,
             loss=html.escape(drawing.words.names[walk.loss]),
@@ -200,6 +209,7 @@ class _Telling:
         self.walk, self.drawing, self.recording = walk, drawing, recording
         self.words = drawing.words
         self.number = {box: number for number, box in enumerate(drawing.boxes)}
+        self.texts: dict[str, int] = {}  # of mistakes, by their places
         self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=LONGEST_STORY)
         self.gradient = {walk.loss: 1.0} | {
             one.parent: one.after for step in recording.steps for one in step.contributions
@@ -225,17 +235,26 @@ class _Telling:
             for number, element in enumerate(self.drawing.edge_elements(picture))
         ]
         elements = self.drawing.edge_elements(picture)
-        amounts, steps = 0, []
+        steps = []
         for step in self.recording.steps:
             here = sent.get(step.index, [])
             written = [
                 (elements[number], self.drawing.amount_lines(self.drawing.edges[number], step.node, step.grad))
                 for number in here
             ]
-            added = picture.write_amounts(written)
-            steps.append(self._step(step, here, list(range(amounts, amounts + len(added)))))
-            amounts += len(added)
-        return {"start": self._start(), "steps": steps, "boxes": boxes, "edges": edges}
+            amounts = [
+                [round(part, 1) for part in (place.left, place.top, place.right - place.left)] + lines
+                for place, (_, lines) in zip(picture.places(written), written, strict=True)
+            ]
+            steps.append(self._step(step, here, amounts))
+        return {
+            "line": LINE_HEIGHT,
+            "mistakes": list(self.texts),
+            "start": self._start(),
+            "steps": steps,
+            "boxes": boxes,
+            "edges": edges,
+        }
 
     def _box(self, box: Box, picture: Picture) -> dict[str, Any]:
         drawing, identifier = self.drawing, self.drawing.identifiers[box]
@@ -259,6 +278,7 @@ class _Telling:
             "ranks": ranks,
             "texts": history,
             "complete": max(map(self.walk.completed_at, members(box))),
+            "summed": self._summed(box),
             "why": self._why(box),
         }
 
@@ -266,6 +286,12 @@ class _Telling:
         if isinstance(box, Fold):
             return f"{shorten(box.path)}, {self.drawing.size(box)}"
         return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
+
+    def _summed(self, box: Box) -> int:
+        """The step that asks for the node's gradient as a sum over paths; 0 where none does."""
+        if isinstance(box, Fold) or box not in self.words.rank:
+            return 0
+        return self.words.rank[box] + 1 if len(self.words.feeds.get(box, [])) > 1 else 0
 
     def _why(self, box: Box) -> str:
         if isinstance(box, Fold) or box.is_constant or box not in self.paths:
@@ -295,7 +321,7 @@ class _Telling:
             "asks": [],
         }
 
-    def _step(self, step: Step, edges: list[int], amounts: list[int]) -> dict[str, Any]:
+    def _step(self, step: Step, edges: list[int], amounts: list[Any]) -> dict[str, Any]:
         words = self.words
         formula, where = words.own_formula(step.node)
         left_out = len(step.contributions) - MOST_LINES
@@ -308,20 +334,37 @@ class _Telling:
             "edges": edges,
             "amounts": amounts,
             "to": [self.number[box] for box in _reached(step, self.drawing)],
-            "asks": list(self._asks(step)),
+            "asks": self._asked(step),
         }
 
-    def _asks(self, step: Step) -> Iterator[dict[str, Any]]:
-        """What is asked of who predicts: the amount of each contribution that has a number."""
-        for one in step.contributions[:MOST_LINES]:
-            if math.isfinite(one.amount):
-                yield {
-                    "text": f"{self.words.gradient_of(one.parent)} += ?",
-                    "expected": one.amount,
-                    "shown": self.words.number(one.amount),
-                    "kind": step.node.op,
-                    "near": [],
-                }
+    def _text(self, one: Hypothesis) -> int:
+        """The place of a mistake's text among all, since many questions have the same."""
+        return self.texts.setdefault(one.mistake.text, len(self.texts))
+
+    def _asked(self, step: Step) -> list[dict[str, Any]]:
+        """What is asked of who predicts, and the numbers that known mistakes would give."""
+        return [
+            {
+                "text": blank.question,
+                "row": blank.row,
+                "expected": blank.expected,
+                "shown": self.words.number(blank.expected),
+                "kind": blank.operation,
+                "near": [[float(f"{one.number:.9g}"), self._text(one)] for one in _few(found)],
+            }
+            for blank, found in likely_mistakes(step)
+        ]
+
+
+def _few(found: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """The likeliest of each kind of mistake."""
+    met: Counter[str] = Counter()
+    kept = []
+    for one in found:
+        met[one.mistake.key] += 1
+        if met[one.mistake.key] <= MOST_ALIKE:
+            kept.append(one)
+    return kept
 
 
 def _table_row(step: Step, place: int) -> str:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
+import warnings
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
+from engine.backprop import backward
+from engine.formula import Formula, record_or_compute
+from engine.forward import DomainError, evaluated
 from engine.report import Verdict
+from engine.value import Value
 
 FLOAT_RTOL = 1e-6
 EXACT_RTOL = 1e-12
+ROUGH = 0.2  # relative width beyond which numbers multiplied out say nothing
 
 
 def half_unit(text: str) -> Decimal:
@@ -45,3 +55,62 @@ def judge_number(
         return "right", ""
     noun = "digit" if significant == 1 else "digits"
     return "undecided", f"Right as far as it goes: {significant} significant {noun}, and {digits} are needed."
+
+
+def literal_of(formula: Formula) -> str | None:
+    """The text of a formula that is one number with its sign; None where it is more."""
+    tree: ast.expr = formula.tree
+    sign = ""
+    while isinstance(tree, ast.UnaryOp):
+        if isinstance(tree.op, ast.USub):
+            sign = "" if sign else "-"
+        tree = tree.operand
+    return sign + formula.literal_text(tree) if isinstance(tree, ast.Constant) else None
+
+
+def judge_product(
+    formula: Formula, expected: float, noise: float, environment: Mapping[str, float] | None = None
+) -> tuple[Verdict, float, float, str]:
+    """Judge a formula of numbers: right if moving each decimal within half its last place reaches `expected`.
+
+    Returns the verdict, the formula's own number, how far its roundings reach, and what to say. Names stand for the
+    numbers of the `environment`, which are exact.
+    """
+    decimals: list[tuple[Value, float]] = []
+
+    def literal(node: ast.Constant) -> Any:
+        text = formula.literal_text(node)
+        if re.fullmatch(r"\d+", text):
+            return float(text)
+        decimals.append((Value(float(text)), float(half_unit(text))))
+        return decimals[-1][0]
+
+    result = formula.evaluate(environment or {}, apply=record_or_compute, literal=literal)
+    obtained = float(result.data if isinstance(result, Value) else result)
+    low = high = obtained
+    if isinstance(result, Value):
+        low, high = _reachable(result, decimals)
+    reach = max(high - obtained, obtained - low)
+    if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=noise):
+        return "right", obtained, reach, ""
+    if not low <= expected <= high:
+        return "wrong", obtained, reach, ""
+    if low <= 0.0 <= high or high - low > ROUGH * abs(obtained):
+        return "undecided", obtained, reach, "The factors are too rough: give them more digits."
+    return "right", obtained, reach, ""
+
+
+def _reachable(result: Value, decimals: list[tuple[Value, float]]) -> tuple[float, float]:
+    """How low and how high the result comes when every decimal moves by up to half its last place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            backward(result)
+            ends = [
+                evaluated(result, {leaf: leaf.data + way * math.copysign(half, leaf.grad) for leaf, half in decimals})
+                for way in (-1.0, 1.0)
+            ]
+        except (FloatingPointError, DomainError):  # at the edge of a domain: nothing is out of reach
+            return -math.inf, math.inf
+    low, high = sorted(values[result] for values, _ in ends)
+    return low, high

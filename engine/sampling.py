@@ -126,7 +126,7 @@ class Sampler:
         return {self._original[parent] for one in inner for parent, _ in derivatives_by_parent(one)}
 
     def gradient(self, candidate: Candidate, kind: str, root: Value, node: Value) -> Gradient:
-        """∂root/∂node at the candidate. Of kind "local" the chain rule stops at labelled nodes."""
+        """∂root/∂node at the candidate. Of kind "local" the chain rule stops at labelled nodes, of "direct" at any."""
         known = candidate.gradients.get((kind, root))
         if known is None:
             known = self._swept(candidate, kind, root)
@@ -162,7 +162,10 @@ class Sampler:
         """∂root/∂node for every node that is reached, by the one chain rule, on the copies."""
         self.load(derivatives)
         copy = self.copies[root]
-        order = unlabelled_below(copy, self._rank) if kind == "local" else backward_order(copy)
+        if kind == "direct":
+            order = [copy]
+        else:
+            order = unlabelled_below(copy, self._rank) if kind == "local" else backward_order(copy)
         return {self._original[reached]: reached.grad for reached in gradients(copy, order)}
 
     def load(self, derivatives: Mapping[Value, list[float | None]]) -> None:

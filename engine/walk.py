@@ -6,20 +6,28 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
-from engine.explain import Rows, Words, line_in_words, step_in_words, step_rows
-from engine.forward import now, outdated_message, refuse_outdated
+from engine.explain import Rows, Words, line_in_words, step_in_latex, step_in_words, step_rows
+from engine.forward import as_float, edited_message, now, outdated, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.layout import LayoutError
+from engine.solution import solution_in_markdown
 from engine.text import factor, shorten
 from engine.value import Value
+
+if TYPE_CHECKING:
+    from engine.prediction import Prediction, Score
+    from engine.value import Number
+
+_ANEW = "restart() computes everything from the leaves and begins anew."
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,29 @@ class Step:
         return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
 
     @property
+    def received(self) -> tuple[float, ...]:
+        """What each consumer of the node sent, the terms of `grad`; nothing for the loss."""
+        return self._received
+
+    @property
+    def words(self) -> Words:
+        """The names and formulas of the graph."""
+        return self._words
+
+    @property
     def rows(self) -> Rows:
         """The lines of the step, each a left side, a sign and a right side."""
         return step_rows(self._words, self.node, self.grad, self._received, self.contributions)
 
     __repr__ = __str__
+
+    def latex(self) -> str:
+        """The step as aligned lines of LaTeX for amsmath, without the `$$` around them.
+
+        The node's formula, its gradient with the sum over what it feeds, and for each parent the local derivative and
+        the contribution.
+        """
+        return step_in_latex(self._words.in_latex, self.node, self.grad, self._received, self.contributions)
 
 
 class Steps(list[Step]):
@@ -123,14 +149,17 @@ class Backprop:
     All gradients under the loss start at 0, the loss's at 1; a warning says so if a gradient was not 0. Raises
     ValueError, naming nodes, where data was edited after the forward pass: `loss.refresh()` mends it.
     `len(walk)` is the number of steps, `walk.position` how many are done.
+
+    `set` and `update` change leaves under way; `restart` begins anew. The graph and its gradients belong to the walk
+    while it lasts: where something else changes them, the next method says so, and the walk stays as it is until
+    `restart`. An error, or Ctrl-C, leaves every method's work either done or not done.
     """
 
     def __init__(self, loss: Value, *, digits: int = 6) -> None:
         if not isinstance(loss, Value):
             raise TypeError(f"Backprop walks from a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
         refuse_outdated(loss, "walk")
-        under = nodes(loss)
-        used = [node for node in under if node.grad != 0.0]
+        used = [node for node in nodes(loss) if node.grad != 0.0]
         if used:
             count = "1 gradient was" if len(used) == 1 else f"{len(used)} gradients were"
             warnings.warn(
@@ -138,17 +167,27 @@ class Backprop:
                 UserWarning,
                 stacklevel=2,
             )
-        for node in under:
-            node.grad = 0.0
-        loss.grad = 1.0
         self.loss = loss
-        self.order = backward_order(loss)
-        self.position = 0
         self._digits = digits
-        self._warned = False  # of an infinite gradient: once is enough
-        self._undo: list[list[tuple[Value, float]]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand at the start, whatever came before."""
+        for made in ("words", "names", "_ranks"):  # they hold numbers, or the order
+            self.__dict__.pop(made, None)
+        self.order = backward_order(self.loss)
         self._recorded = [recorded_derivatives(node) for node in self.order]
-        self._sent = {loss: 1.0}  # the gradients as this walk has left them
+        self._warned = False  # of an infinite gradient: once is enough
+        self._undo: list[list[tuple[Value, float]]] = []  # for each step done, the gradients before it
+        for node in nodes(self.loss):
+            node.grad = 0.0
+        self.loss.grad = 1.0
+        self._sent = {self.loss: 1.0}  # the gradients as this walk has left them
+
+    @property
+    def position(self) -> int:
+        """How many steps are done."""
+        return len(self._undo)
 
     @cached_property
     def words(self) -> Words:
@@ -167,33 +206,72 @@ class Backprop:
         if self.position == len(self.order):
             return None
         node = self.order[self.position]
-        self._check_untouched(node)
-        grad, before = node.grad, [(parent, parent.grad) for parent in dict.fromkeys(node.parents)]
-        made = contributions(node)
-        self._undo.append(before)
-        self.position += 1
-        self._sent |= {one.parent: one.after for one in made}
-        for one in made:
-            if one.after != one.after:
-                self.back()
-                raise FloatingPointError(not_finite(self.loss, node, grad, one))
-            if math.isinf(one.amount) and not self._warned:
-                self._warned = True
-                warnings.warn(not_finite(self.loss, node, grad, one), RuntimeWarning, stacklevel=2)
+        grad = node.grad
+        made = self._advance(node)
         return Step(self.position, node, grad, made, self.words, tuple(self.words.received(node)))
 
+    def _advance(self, node: Value) -> tuple[Contribution, ...]:
+        """Apply the chain rule at `node`, the next one, wholly or not at all."""
+        self._check_untouched(node)
+        here, grad = self.position, node.grad
+        before = [(parent, parent.grad) for parent in dict.fromkeys(node.parents)]
+        try:
+            made = contributions(node)
+            for one in made:
+                if one.after != one.after:
+                    raise FloatingPointError(not_finite(self.loss, node, grad, one))
+                if math.isinf(one.amount) and not self._warned:
+                    warnings.warn(not_finite(self.loss, node, grad, one), RuntimeWarning, stacklevel=3)
+                    self._warned = True
+            self._sent.update([(one.parent, one.after) for one in made])
+            self._undo.append(before)  # now it is done
+        except BaseException:  # Ctrl-C comes at any moment
+            self._undo[here:] = [before]
+            self._undo_to(here)
+            raise
+        return made
+
+    def _undo_to(self, position: int) -> None:
+        """Undo the steps after `position`. Called again after an interruption, it does the rest."""
+        while len(self._undo) > position:
+            for parent, grad in self._undo[-1]:
+                parent.grad = self._sent[parent] = grad
+            self._undo.pop()
+
     def _check_untouched(self, node: Value) -> None:
-        """Raise ValueError where the node's data, derivatives or gradient changed since the walk began."""
-        name = shorten(self.words.names[node])
+        """Raise ValueError where the node's data, derivatives or gradient, or a parent's gradient, were changed."""
         if (out := now(node)) is not None:
-            raise ValueError(outdated_message(self.loss, {node: out}, "begin a new walk"))
+            raise ValueError(f"{edited_message(self.loss, {node: out})} {_ANEW}")
         if recorded_derivatives(node) != self._recorded[self.position]:
-            raise ValueError(f"{name} has other local derivatives than when this walk began: begin a new walk.")
-        if node.grad != self._sent.get(node, 0.0):
-            raise ValueError(
-                f"The gradient of {name} is {node.grad:.6g}, and this walk left it at {self._sent.get(node, 0.0):.6g}: "
-                "something else has changed it. Begin a new walk."
-            )
+            raise ValueError(f"{self._name(node)} has other local derivatives than when this walk began: {_ANEW}")
+        self._check_gradients([node, *node.parents])
+
+    def _check_gradients(self, some: Iterable[Value]) -> None:
+        for node in some:
+            left = self._sent.get(node, 0.0)
+            if node.grad != left:
+                raise ValueError(
+                    f"The gradient of {self._name(node)} is {node.grad:.6g}, and this walk left it at {left:.6g}: "
+                    f"something else has changed it. {_ANEW}"
+                )
+
+    def _check_all_untouched(self) -> None:
+        """The same for the whole graph."""
+        self._check_graph_untouched()
+        self._check_gradients(nodes(self.loss))
+
+    def _check_graph_untouched(self) -> None:
+        """The same for the data and derivatives of the whole graph."""
+        if found := outdated(self.loss):
+            raise ValueError(f"{edited_message(self.loss, found)} {_ANEW}")
+        self._check_derivatives()
+
+    def _check_derivatives(self) -> None:
+        if [recorded_derivatives(node) for node in self.order] != self._recorded:
+            raise ValueError(f"The graph has other local derivatives than when this walk began: {_ANEW}")
+
+    def _name(self, node: Value) -> str:
+        return shorten(self.words.names[node])
 
     def next(self) -> Steps:
         """Go on to the next labelled node, a line of the derivation; returns the steps made, none at the end."""
@@ -206,20 +284,19 @@ class Backprop:
 
     def back(self) -> Backprop:
         """Undo the last step: every gradient is as it was, bit for bit. At the start there is nothing to undo."""
-        if self.position:
-            for parent, grad in self._undo.pop():
-                parent.grad = self._sent[parent] = grad
-            self.position -= 1
-        return self
+        return self.goto(max(0, self.position - 1))
 
     def goto(self, position: int) -> Backprop:
         """Go forward or back to where `position` steps are done. Raises IndexError outside 0 … len(walk)."""
         if not 0 <= position <= len(self.order):
             raise IndexError(f"The walk has {len(self.order)} steps; there is no position {position}.")
-        while self.position > position:
-            self.back()
+        try:
+            self._undo_to(position)
+        except KeyboardInterrupt:
+            self._undo_to(position)
+            raise
         while self.position < position:
-            self.step()
+            self._advance(self.order[self.position])
         return self
 
     def run_to(self, node: Value | str) -> Backprop:
@@ -233,6 +310,106 @@ class Backprop:
         """Go to the end, where every gradient is that of `loss.backward()`."""
         return self.goto(len(self.order))
 
+    def set(self, leaf: Value | str, number: Number) -> Backprop:
+        """Give a leaf another value, recompute the graph, and stay: every gradient is as if it had been so before.
+
+        Where a condition takes its other branch now and the next node is gone, the walk stands after the last step
+        done that is still part of it. Raises, with nothing changed, LookupError for a name that is not in the graph,
+        ValueError for a node that is no leaf or where something else changed the graph, DomainError where an operation
+        has no value there, and FloatingPointError where a gradient has none.
+        """
+        changed = {self._leaf(leaf, "set"): as_float(number)}
+        self._check_all_untouched()
+        order, here = self.order, self.position
+
+        def work() -> None:
+            self._begin_with(changed)
+            self.goto(self._same_place(order, here))
+
+        self._all_or_nothing(work)
+        return self
+
+    def update(self, lr: Number, parameters: Iterable[Value | str]) -> Backprop:
+        """Take a step of gradient descent, p ← p − lr·∂L/∂p, recompute the graph and stand at the start of a new walk.
+
+        Raises, with nothing changed, ValueError before the end of the walk, for an lr that is not above 0, parameters
+        that are no leaves, none, or one twice, and where something else changed the graph; LookupError for a name that
+        is not in it; FloatingPointError for a parameter that would no longer be finite; DomainError where an operation
+        has no value then.
+        """
+        if self.position < len(self.order):
+            raise ValueError(
+                f"An update needs the gradients of a whole walk, and this one is at step {self.position} of "
+                f"{len(self.order)}: run() goes to its end."
+            )
+        rate = as_float(lr)
+        if not 0.0 < rate < math.inf:
+            raise ValueError(f"The learning rate is a finite number above 0, such as 0.5, not {lr!r}.")
+        if isinstance(parameters, Value | str):
+            raise TypeError("The parameters are a list of names or Values, such as ['w1', 'w2'].")
+        chosen = [self._leaf(parameter, "updated") for parameter in parameters]
+        if not chosen:
+            raise ValueError("There are no parameters to update: name leaves, such as ['w1', 'w2'].")
+        twice = next((leaf for leaf, times in Counter(chosen).items() if times > 1), None)
+        if twice is not None:
+            raise ValueError(f"{self._name(twice)} is among the parameters twice.")
+        self._check_all_untouched()
+        changed = {leaf: leaf.data - rate * leaf.grad for leaf in chosen}
+        for leaf, data in changed.items():
+            if not math.isfinite(data):
+                raise FloatingPointError(
+                    f"{self._name(leaf)} would become {data}: {leaf.data:.6g} − {rate:.6g}·{leaf.grad:.6g}. "
+                    "No parameter was changed."
+                )
+        self._all_or_nothing(lambda: self._begin_with(changed))
+        return self
+
+    def restart(self) -> Backprop:
+        """Begin anew: values are computed from the leaves as they are now, and all gradients start at 0 again.
+
+        This also ends what something else has done to the graph or its gradients. Raises DomainError, with nothing
+        changed, where an operation has no value.
+        """
+        self._all_or_nothing(lambda: self._begin_with({}))
+        return self
+
+    def _leaf(self, node: Value | str, done: str) -> Value:
+        leaf = self.find(node)
+        if leaf.op or leaf.is_constant:
+            why = f"computed: {self.words.formula(leaf)}" if leaf.op else "a constant of an expression"
+            raise ValueError(f"{self._name(leaf)} is {why}. Only a leaf can be {done}.")
+        return leaf
+
+    def _begin_with(self, leaves: dict[Value, float]) -> None:
+        for leaf, data in leaves.items():
+            leaf.data = data
+        self.loss.refresh()
+        self._begin()
+
+    def _same_place(self, order: list[Value], position: int) -> int:
+        """The position at which the walk is where it was at `position` of its former `order`."""
+        if position == len(order):
+            return len(self.order)
+        place = {node: number for number, node in enumerate(self.order)}
+        if (following := order[position]) in place:
+            return place[following]
+        return next(place[node] + 1 for node in reversed(order[:position]) if node in place)
+
+    def _all_or_nothing(self, work: Callable[[], None]) -> None:
+        """Do the work, and leave graph and walk as they were if it fails or is interrupted."""
+        graph = [(node, node.data, node.grad, recorded_derivatives(node)) for node in nodes(self.loss)]
+        walk = dict(self.__dict__)  # the work makes new lists
+        try:
+            work()
+        except BaseException:
+            for node, data, grad, derivatives in graph:
+                node.data, node.grad = data, grad
+                if derivatives:
+                    node.set_derivatives(derivatives)
+            self.__dict__.clear()
+            self.__dict__.update(walk)
+            raise
+
     def __iter__(self) -> Iterator[Step]:
         while (step := self.step()) is not None:
             yield step
@@ -240,13 +417,14 @@ class Backprop:
     def find(self, node: Value | str) -> Value:
         """The node itself, or the one of that name. Raises LookupError."""
         if isinstance(node, str):
-            return find(self._named, node)
-        if node not in self._named:
-            raise LookupError(f"{node!r} is not part of the graph of {shorten(self.words.names[self.loss])}.")
+            return find(self.names, node)
+        if node not in self.names:
+            raise LookupError(f"{node!r} is not part of the graph of {self._name(self.loss)}.")
         return node
 
     @cached_property
-    def _named(self) -> dict[Value, str]:
+    def names(self) -> dict[Value, str]:
+        """A name for every node: its label, a constant's number, or `v1`, `v2`, … where there is none."""
         return names(self.loss)
 
     @cached_property
@@ -269,16 +447,46 @@ class Backprop:
         The walk stays where it is. Raises LookupError for a node that is not in the graph.
         """
         target = self.find(node)
-        if [recorded_derivatives(one) for one in self.order] != self._recorded:
-            raise ValueError("The graph has other local derivatives than when this walk began: begin a new walk.")
-        here = self.position
-        try:
-            self.goto(max(here, self.completed_at(target)))
+        self._check_derivatives()
+        with self._for_a_while_at(max(self.position, self.completed_at(target))):
             gradient = target.grad
-        finally:
-            self.goto(here)
         found, count = paths(self.loss, target)
         return Why(target, tuple(found), count, gradient, self.words)
+
+    @contextmanager
+    def _for_a_while_at(self, position: int) -> Iterator[None]:
+        """Be at a position, and then again where the walk was, also after an error or Ctrl-C."""
+        here = self.position
+        try:
+            self.goto(position)
+            yield
+        finally:
+            try:
+                self.goto(here)
+            except KeyboardInterrupt:
+                self.goto(here)
+                raise
+
+    def predict(self, question: Value | str, answer: Any, *, digits: int = 3) -> Prediction:
+        """Judge a prediction of the loss's gradient by a node, as `compare` judges an answer, and count it in `score`.
+
+        The question is a node, its name, or any that `compare` takes without a learning rate, such as `"local(u, v)"`;
+        the answer a number, a number as text, or a formula. The walk stays where it is. An answer that can't be read
+        has the verdict "invalid" and isn't counted. Raises LookupError and ValueError for a question that is none.
+        """
+        from engine.prediction import predict
+
+        self._check_graph_untouched()
+        prediction = predict(self, question, answer, digits)
+        self.score.add(prediction)
+        return prediction
+
+    @cached_property
+    def score(self) -> Score:
+        """What was predicted in this walk, and how it went."""
+        from engine.prediction import Score
+
+        return Score(self.words.names[self.loss])
 
     def draw(self, **options: Unpack[Options]) -> Drawing:
         """The graph with what is done, now and next marked; the options are those of `engine.draw`.
@@ -312,11 +520,30 @@ class Backprop:
         except LayoutError:
             return None
 
-    def interact(self, commands: Iterable[str] | None = None) -> None:
-        """Step through in the terminal; `h` lists the commands. With `commands`, do those instead."""
+    def to_markdown(self, *, parameters: Iterable[Value | str] | None = None, lr: Number | None = None) -> str:
+        """The derivation of every gradient as a solution sheet, in Markdown with `$…$` for its formulas.
+
+        With `parameters`, of those leaves alone, and with `lr` their updates too. The walk stays where it is. Raises
+        LookupError for a parameter that is not in the graph, ValueError for lr without parameters or where something
+        else changed the graph, and FloatingPointError where a gradient has no value.
+        """
+        chosen = None if parameters is None else [self._leaf(node, "updated") for node in parameters]
+        if lr is not None and chosen is None:
+            raise ValueError("lr updates parameters: say which, such as parameters=['w1', 'w2'].")
+        rate = None if lr is None else as_float(lr)
+        self._check_all_untouched()
+        with self._for_a_while_at(len(self.order)):
+            return solution_in_markdown(self.loss, digits=self._digits, parameters=chosen, lr=rate)
+
+    def interact(self, commands: Iterable[str] | None = None, *, parameters: Iterable[Value | str] = ()) -> None:
+        """Step through by commands, at a terminal or in a notebook; `h` lists them. With `commands`, do those instead.
+
+        `parameters` are the leaves that the command `update` changes. Raises LookupError for a name among them that is
+        not in the graph.
+        """
         from engine.debugger import Debugger
 
-        Debugger(self, commands=commands).cmdloop()
+        Debugger(self, commands=commands, parameters=parameters).cmdloop()
 
     def __repr__(self) -> str:
         loss = self.words.names[self.loss]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,13 +15,14 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
 
 def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.0)) -> tuple[Figure, list[Any]]:
-    """A figure and its axes, which no window shows by itself. Raises ImportError, and says what to install."""
+    """A figure and its axes, which a notebook shows and no window. Raises ImportError, and says what to install."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("Pictures of training need matplotlib: pip install 'chalkgrad[plots]'.") from error
 
     made = Figure(figsize=size, layout="constrained")
+    vars(made)["_repr_png_"] = partial(_png, made)  # by itself a notebook shows those of pyplot only
     axes = made.subplots(rows, columns, squeeze=False).ravel().tolist()
     for one in axes:
         one.grid(color="#DDDDDD", linewidth=0.5)
@@ -27,6 +30,12 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.
         one.spines[["top", "right"]].set_visible(False)
         one.set_prop_cycle(color=COLOURS)
     return made, axes
+
+
+def _png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def curves(columns: Mapping[str, Sequence[float]]) -> Figure:

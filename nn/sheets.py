@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.text import escaped_for_latex, in_notation, number, table
+from engine.text import escaped_for_latex, in_notation, latex_number, markdown_table, number, table
 
 if TYPE_CHECKING:
     from engine.text import Notation
@@ -60,10 +60,9 @@ def as_markdown(heading: Sequence[str], sheets: Iterable[Sheet], digits: int, no
     title, *more = heading
     parts = [f"## {title}", *more]
     for sheet in sheets:
-        lines = [_row_of(sheet.columns), _row_of(["---", *["---:"] * (len(sheet.columns) - 1)])]
-        lines += [_row_of([_named(n, notation), *(cell.shown(digits) for cell in cells)]) for n, cells in sheet.rows]
+        rows = [[_named(name, notation), *(cell.shown(digits) for cell in cells)] for name, cells in sheet.rows]
         formulas = ["\n".join(f"- {formula}" for formula in sheet.formulas)] if sheet.formulas else []
-        parts += [f"### {sheet.title}", *formulas, "\n".join(lines)]
+        parts += [f"### {sheet.title}", *formulas, markdown_table(sheet.columns, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,7 +73,7 @@ def as_latex(heading: Sequence[str], sheets: Iterable[Sheet], digits: int) -> st
     for sheet in sheets:
         lines = [" & ".join(_latex_title(column) for column in sheet.columns) + r" \\ \hline"]
         for name, cells in sheet.rows:
-            numbers = [_latex_number(cell.shown(digits)) for cell in cells]
+            numbers = [_latex_number(cell, digits) for cell in cells]
             lines.append(" & ".join([_latex_name(name), *numbers]) + r" \\")
         formulas = [f"\\[ {_latex_formula(formula)} \\]" for formula in sheet.formulas]
         body = [f"\\begin{{tabular}}{{l{'r' * (len(sheet.columns) - 1)}}}", *lines, r"\end{tabular}"]
@@ -95,10 +94,6 @@ def as_csv(sheets: Iterable[Sheet]) -> str:
 
 def _named(name: str, notation: Notation) -> str:
     return name if " " in name else in_notation(name, notation)
-
-
-def _row_of(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 _LATEX = {
@@ -134,9 +129,5 @@ def _latex_name(name: str) -> str:
     return name if " " in name else f"${in_notation(name, 'latex')}$"
 
 
-def _latex_number(text: str) -> str:
-    if text == BLANK:
-        return r"\_" * len(text)
-    mantissa, e, exponent = text.replace("−", "-").partition("e")
-    power = rf" \cdot 10^{{{int(exponent)}}}" if e else ""
-    return f"${mantissa}{power}$"
+def _latex_number(cell: Cell, digits: int) -> str:
+    return r"\_" * len(BLANK) if cell.value is None else f"${latex_number(cell.value, digits)}$"

@@ -53,7 +53,30 @@ def test_step_all_prints_the_chapter_in_its_order(run):
     assert "step 1 of 27" in run("step", MAZUR, "--all", "--atomic")[1]
 
 
+def test_markdown_prints_the_sheet_of_the_parameters(run, file):
+    status, out, err = run("step", MAZUR, "--markdown", "--lr", "0.5", "--digits", "9")
+    assert (status, err) == (0, "")
+    assert out.startswith("# Backpropagation of $E$\n")
+    assert r"0.4 - 0.5 \cdot 0.0821670406 = 0.35891648" in out
+    assert "w_ {5}} &=" in out
+    assert "b_ {1}} &=" not in out
+    path = file("w = 2\nx = 3\nunused = 4\nL = w*x\nparameters: w unused\n")
+    status, out, err = run("step", path, "--markdown", "--lr", "0.5")
+    assert (status, err) == (0, "note: L does not depend on unused\n")
+    assert "unused" not in out
+    assert r"\frac{\partial f}{\partial z} &= q = 3" in run("step", "demos/circuit.txt", "--markdown")[1]
+
+
+def test_a_sheet_is_no_chapter_and_no_script(run, capsys):
+    for other in (["--all"], ["--script", "x"]):
+        with pytest.raises(SystemExit, match="2"):
+            run("step", MAZUR, "--markdown", *other)
+        assert "not allowed with" in capsys.readouterr().err
+
+
 def test_updates_ask_for_the_parameters(run, file):
+    assert "write --all or --markdown with it" in run("step", MAZUR, "--lr", "0.5")[2]
+    assert "such as `parameters: x y z`" in run("step", "demos/circuit.txt", "--markdown", "--lr", "0.5")[2]
     status, out, err = run("step", "demos/circuit.txt", "--all", "--lr", "0.5")
     assert (status, out) == (2, "")
     assert "such as `parameters: x y z`" in err

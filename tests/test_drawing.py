@@ -181,6 +181,23 @@ def test_a_notebook_shows_the_picture(no_dot):
     assert shown["text/plain"] == "<Drawing of v1: 3 nodes, 1 gradient edges>"
 
 
+def test_a_notebook_shows_a_wide_picture_narrower_but_never_unreadable(no_dot):
+    def sides(svg):
+        root = ElementTree.fromstring(svg)
+        return [float(root.get(side).removesuffix("pt")) for side in ("width", "height")], root.get("viewBox")
+
+    scales = []
+    for terms in (1, 5, 30):
+        picture = draw(build("L = " + "sin(" * terms + "x" + ")" * terms, x=1.0).loss)
+        (whole, space), (shown, same_space) = sides(picture.svg()), sides(picture._repr_mimebundle_()["image/svg+xml"])
+        assert space == same_space
+        assert shown[0] / whole[0] == pytest.approx(shown[1] / whole[1], rel=1e-3)
+        scales.append((whole[0], shown[0] / whole[0]))
+    (_, small), (medium_width, medium), (_, large) = scales
+    assert (small, large) == (1.0, pytest.approx(0.75, rel=1e-4))
+    assert medium_width * medium == pytest.approx(690)
+
+
 def test_without_a_layout_program_a_notebook_shows_text_and_one_sentence(no_dot, monkeypatch):
     monkeypatch.setattr(layout.metadata, "files", lambda name: [])
     monkeypatch.setattr(layout.sys, "executable", "/nowhere/python")

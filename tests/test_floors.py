@@ -21,18 +21,28 @@ FLOORS = {
     "engine.value": 2,
     "engine.functions": 3,
     "engine.formula": 4,
+    "engine.symbols": 2,  # the table, read by text: of no Value
     "engine.explain": 3,  # lower than its readers on floor 4, since it needs `Value` alone
     "engine.layout": 0.5,  # DOT to SVG, whatever it is of
     "engine.themes": 0,
     "engine.picture": 1,  # an SVG, whatever it is of
     "engine.folding": 3,
     "engine.drawing": 4,
+    "engine.solution": 4,
     "engine.report": 4,
     "engine.printed": 5,
     "engine.walk": 5,
     "engine.sampling": 5,
+    "engine.blanks": 5.1,  # what can be asked at a step of a walk
+    "engine.mistakes": 5.2,
+    "engine.expression": 5.5,
+    "engine.stops": 5.6,
+    "engine.terminal": 1,  # lines and colours alone
+    "engine.session": 6,  # a loop of commands, whatever they do
     "engine.gradcheck": 5,
     "engine.compare": 6,
+    "engine.prediction": 6.5,
+    "engine.quiz": 6.6,
     "engine.debugger": 7,
     "engine.player": 7,
     "engine.cli": 8,
@@ -62,6 +72,7 @@ FLOORS = {
 EXCEPTIONS = {
     ("engine.methods", "engine.value"),  # types alone: what its methods return
     ("engine.walk", "engine.debugger"),  # lazy, behind walk.interact()
+    ("engine.walk", "engine.prediction"),  # lazy, behind walk.predict() and walk.score
     ("engine.walk", "engine.player"),  # lazy, behind walk.save_html() and a notebook
     ("nn.module", "nn.groups"),  # lazy, behind model.groups(loss)
     ("engine.__main__", "engine.cli"),  # the same command by another door

@@ -60,6 +60,9 @@ def sessions(text):
             found.append((line[2:], [], []))
         elif line.startswith("(chalk) "):
             found[-1][1].append(line.removeprefix("(chalk) "))
+        elif answer := re.fullmatch(r"(  .* \+?= \?) (.+)", line):  # typed after a question, which is printed
+            found[-1][1].append(answer[2])
+            found[-1][2].append(answer[1])
         else:
             found[-1][2].append(line)
     return [(command, "".join(f"{line}\n" for line in typed), "\n".join(out)) for command, typed, out in found]

@@ -981,12 +981,14 @@ def test_a_plot_of_losses_alone_has_one_part_and_one_epoch_is_a_point(tmp_path):
     assert halving(epochs=2).plot().axes[0].get_lines()[0].get_marker() in ("", "None")
 
 
-def test_a_plot_shows_in_no_window_by_itself():
+def test_a_plot_shows_in_a_notebook_and_in_no_window_by_itself():
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    halving(epochs=2).plot()
+    figure = halving(epochs=2).plot()
     assert plt.get_fignums() == before
+    for one in (figure, pickle.loads(pickle.dumps(figure))):
+        assert one._repr_png_().startswith(b"\x89PNG")
 
 
 def test_an_infinity_of_the_layer_before_is_where_it_began():

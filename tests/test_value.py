@@ -469,7 +469,7 @@ def test_a_walk_stops_where_data_is_edited_under_way():
     walk = Backprop(graph.loss).goto(1)
     graph["a"].data = 5.0
     before = [node.grad for node in graph.values()]
-    with pytest.raises(ValueError, match=r"c was computed as .*begin a new walk"):
+    with pytest.raises(ValueError, match=r"c was computed as .*begins anew"):
         walk.step()
     assert (walk.position, [node.grad for node in graph.values()]) == (1, before)
 
