@@ -2,7 +2,8 @@
 
 // Each player is a <section class="player">. Its data, from the one walk in Python:
 //   opens: after how many steps it opens
-//   steps: what is applied, the amounts and edges that belong to it, what is asked of who predicts, and its words
+//   steps: what is applied, the amounts and edges that belong to it, to which boxes each contribution goes, what is
+//     asked of who predicts, and its words
 //   boxes: the elements of the picture, when they are applied, the texts of their gradients, and their stories
 class Player {
   constructor(section, number) {
@@ -131,7 +132,9 @@ class Player {
     const open = asking ? this.asked.get(this.position).open.filter((one) => !one.done).map((one) => one.question.row) : [];
     step.rows.forEach(([left, sign, right], row) => {
       const kind = sign === "+=" ? "sends" : "";
-      list.append(make("dt", `${left} ${sign}`, kind), make("dd", open.includes(row) ? "?" : right, kind));
+      const asksLater = kind && this.hides(this.boxes[step.to[row / 2 - 1]]); // for the sum that is complete now
+      const told = asksLater ? right.replace(/, \S+ now\)$/, ", ? now)") : right;
+      list.append(make("dt", `${left} ${sign}`, kind), make("dd", open.includes(row) ? "?" : told, kind));
     });
     words.append(list);
     if (step.more) words.append(make("p", step.more, "where"));

@@ -333,7 +333,7 @@ class _Telling:
             "more": f"… and {left_out} parents more" if left_out > 0 else "",
             "edges": edges,
             "amounts": amounts,
-            "to": [self.number[box] for box in _reached(step, self.drawing)],
+            "to": [self.number[self.drawing.box_of(one.parent)] for one in step.contributions],
             "asks": self._asked(step),
         }
 
