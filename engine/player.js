@@ -396,13 +396,14 @@ function judged(typed, question, mistakes) {
   const given = Number(plain);
   const half = 0.5 * 10 ** (Number(parts[3] ?? 0) - parts[2].length);
   const digits = (parts[1] + parts[2]).replace(/^0+/, "").length;
-  const near = (expected) => Math.abs(given - expected) <= half * (1 + 1e-9) + 4e-16 * Math.abs(expected);
+  const near = (number, rounding) => Math.abs(given - number) <= half * (1 + 1e-9) + rounding * Math.abs(number);
   if (given === question.expected) return { kind: "right", text: "Right." };
-  if (near(question.expected)) {
+  if (near(question.expected, 4e-16)) {
     if (digits >= 3) return { kind: "right", text: `Right: ${question.shown}.` };
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
-  const told = question.near.filter(([number]) => digits >= 2 && near(number)).map(([, place]) => mistakes[place]);
+  const mistaken = (number) => given === number || (digits >= 3 && near(number, 1e-9)); // which has nine digits
+  const told = question.near.filter(([number]) => mistaken(number)).map(([, place]) => mistakes[place]);
   return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
 }
 

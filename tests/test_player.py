@@ -777,6 +777,11 @@ def test_a_mistake_that_is_known_is_named_and_others_are_not(student):
     assert student.answer(1, f"{-student.asks(STEP)[1]['expected']:.4f}") == (
         "Wrong. Perhaps the sign of ∂out_h1/∂net_h1 was turned."
     )
+    student.player().locator(".slider").fill("6")
+    for typed in ("0.4", "0.400", "0.400000000000001"):  # w5 itself, in any number of digits
+        assert student.answer(0, typed).startswith("Wrong. Perhaps w5 itself was taken")
+    assert "the factor w5 was left out" in student.answer(4, "1")
+    assert student.answer(0, "0.3") == "Wrong."
 
 
 def test_a_right_answer_is_told_so_and_the_next_step_is_one_key_away(student):
