@@ -864,6 +864,13 @@ def test_what_was_typed_at_a_step_is_there_when_one_comes_back(student):
     assert student.page.locator(".questions").is_hidden()
     student.predict()
     assert student.page.locator(".questions input").first.input_value() == "18.5"
+    student.page.locator(".questions input").first.focus()
+    student.page.evaluate(
+        "() => new Promise((resolve) => {"
+        "window.addEventListener('hashchange', () => setTimeout(resolve)); location.hash = '#step=12,'})"
+    )
+    student.page.keyboard.type("7")
+    assert student.page.locator(".questions input").first.input_value() in ("18.57", "718.5")  # nobody took the focus
     settle(student)
     assert student.score()[0] == len(student.asks(STEP)) - 1  # the first guess counts
     assert student.score()[1] == before[1] + len(student.asks(STEP)) - 1
@@ -1037,6 +1044,8 @@ def test_all_can_be_reached_on_a_small_screen(visit, saved, screen):
         assert min(control["width"], control["height"]) >= 20
     size = reader.page.locator(".node.now text").first.evaluate("(e) => e.getBoundingClientRect().height")
     assert size >= 11  # pixels of the picture's letters
+    assert reader.player(1).locator("table").bounding_box()["width"] < 900  # a few swipes
+    assert reader.player(1).locator("td:last-child").first.bounding_box()["width"] > 250  # of whole words
     assert reader.page.evaluate(IN_SIGHT)
 
 
@@ -1062,22 +1071,38 @@ def test_paper_gets_the_picture_and_the_table_and_no_controls(visit):
     assert len(reader.page.pdf(format="A4")) > 10_000
 
 
-def test_motion_is_spared_who_asks_for_that(visit):
-    moved = """() => {
-        document.querySelector(".last").click();
-        const [picture, before] = [document.querySelector(".picture"), document.querySelector(".picture").scrollTop];
-        document.querySelector(".previous").click();
-        for (const name of ["previous", "previous", "previous"]) document.querySelector(`.${name}`).click();
-        return [picture.scrollTop !== before, picture.scrollTop];
-    }"""
-    small = {"viewport": {"width": 700, "height": 420}}
-    spared, shown = visit(**small), visit(reduced_motion="no-preference", **small)
-    at_once, _ = spared.page.evaluate(moved)
-    assert at_once
-    assert spared.page.evaluate(IN_SIGHT)
-    at_once, _ = shown.page.evaluate(moved)
-    assert not at_once
-    shown.page.wait_for_function(IN_SIGHT)
+# Click, and tell whether the picture has moved at once, and whether it has when nothing moves any more.
+MOVED = """(names) => new Promise((resolve) => {
+    const picture = document.querySelector(".picture");
+    const before = picture.scrollTop;
+    for (const name of names) document.querySelector(`button.${name}`).click();
+    const at_once = picture.scrollTop !== before;
+    let [last, still] = [picture.scrollTop, 0];
+    const wait = () => {
+        still = picture.scrollTop === last ? still + 1 : 0;
+        last = picture.scrollTop;
+        if (still < 12) requestAnimationFrame(wait);
+        else resolve([at_once, last !== before]);
+    };
+    requestAnimationFrame(wait);
+})"""
+LOW = {"viewport": {"width": 900, "height": 420}}
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_the_picture_glides_from_step_to_step_but_for_who_asks_to_be_spared(visit, motion):
+    reader = visit(fragment="#step=10", reduced_motion=motion, **LOW)
+    assert reader.page.evaluate(IN_SIGHT)  # a link leads there at once
+    assert reader.page.evaluate(MOVED, ["next", "next"]) == [motion == "reduce", True]
+    assert reader.page.evaluate(IN_SIGHT)
+    assert reader.page.evaluate(MOVED, ["first"]) == [True, True]
+    assert reader.page.evaluate(IN_SIGHT)
+
+
+def test_a_jump_ends_the_gliding(visit):
+    reader = visit(fragment="#step=15", reduced_motion="no-preference", **LOW)
+    assert reader.page.evaluate(MOVED, ["previous", "previous", "previous", "last"]) == [False, False]
+    assert reader.page.evaluate(MOVED, ["previous", "previous", "previous"]) == [False, True]
 
 
 def test_without_javascript_the_picture_and_the_table_are_there(visit):
