@@ -37,6 +37,11 @@ class Blank:
         return self.step.node
 
     @property
+    def noise(self) -> float:
+        """How far from 0 rounding alone may leave the number: that of the terms of a sum."""
+        return 8.0 * math.ulp(max(map(abs, self.step.received))) if self.asks == "sum" else 0.0
+
+    @property
     def operation(self) -> str:
         """The kind of operation that is practised, such as `"sigmoid"`."""
         return SUM_OF_PATHS if self.asks == "sum" else self.node.op
@@ -57,6 +62,7 @@ def blanks(step: Step) -> list[Blank]:
             (2 * place + 1, "local", local, one.local_derivative),
             (2 * place + 2, "contribution", contribution, one.amount),
         ):
-            question, line = f"{which}{left} {sign} ?", f"{left} {sign} {right}"
+            asked = which if asks == "contribution" else ""  # the other line says it itself
+            question, line = f"{asked}{left} {sign} ?", f"{left} {sign} {right}"
             found.append(Blank(step, asks, question, line, row, expected, operand, one))
     return [blank for blank in found if math.isfinite(blank.expected)]

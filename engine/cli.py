@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import math
 import os
 import sys
@@ -18,6 +17,7 @@ from engine.explain import update_in_words
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
 from engine.layout import LayoutError
+from engine.terminal import PLAIN, Screen
 from engine.text import NOTATIONS, number, shorten
 from engine.themes import THEMES
 from engine.walk import Backprop
@@ -25,21 +25,6 @@ from engine.walk import Backprop
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 LARGEST_FILE = 10_000_000  # bytes
-
-
-# What a terminal without mathematics shows instead.
-_PLAIN = dict(zip("−×·∂σ─✓✗Σδ⁻", ["-", "x", "*", "d", "sigmoid", "-", "+", "x", "sum", "delta", "^-"], strict=True))
-_PLAIN |= {"→": "->", "…": "...", "π": "pi"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
-
-
-def _plain(error: UnicodeError) -> tuple[str, int]:
-    """The error handler of an encoding that lacks a character."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
-
-
-codecs.register_error("chalkgrad.plain", _plain)
 
 
 class CommandError(Exception):
@@ -50,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="chalkgrad.plain")
+            stream.reconfigure(errors=PLAIN)
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     with warnings.catch_warnings():
@@ -70,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # the reader, such as `head`, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
+        except OSError as error:  # such as a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"chalkgrad: the output can't be written: {error.strerror or error}.", file=sys.stderr)
+            return UNREADABLE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,8 +172,9 @@ def _step(options: argparse.Namespace) -> int:
         )
     walk = Backprop(graph.loss, digits=options.digits)
     if options.all:
+        screen = Screen(sys.stdout, terminal=sys.stdout.isatty())
         for line in _chapter(graph, walk, options.lr):
-            print(line)
+            screen.say(line)
         return RIGHT
     if options.markdown:
         under = [node for node in graph.parameters if node in walk.words.names]
@@ -212,9 +202,9 @@ def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
     """Forward pass, loss, backward pass and updates, in the order of the chapter."""
     words = walk.words
     under = [node for node in graph.values() if node in words.names]
-    yield "Forward pass"
-    yield from [f"  {words.forward_line(node)}" for node in under if node.op and node is not graph.loss]
-    yield f"\nLoss\n  {words.forward_line(graph.loss)}\n\nBackward pass"
+    if before := [f"  {words.forward_line(node)}" for node in under if node.op and node is not graph.loss]:
+        yield from ["Forward pass", *before, ""]
+    yield f"Loss\n  {words.forward_line(graph.loss)}\n\nBackward pass"
     for step in walk:
         yield f"{step}\n"
     yield "Gradients"

@@ -14,7 +14,7 @@ from engine.formula import FormulaError, Source
 from engine.graph import named_nodes, paths
 from engine.quiz import LEAVE, Quiz
 from engine.session import Session, in_notebook
-from engine.stops import AtNode, Stop, read_stop
+from engine.stops import AtNode, Stop, Where, read_stop
 from engine.text import number, shorten, table
 from engine.value import Value
 from engine.walk import Backprop, Step, Steps
@@ -74,9 +74,13 @@ class Debugger(Session):
         return self.walk.order[self.walk.position] if self.walk.position < len(self.walk) else None
 
     def _looks(self, line: str) -> bool:
-        """Do a command that only looks, in the middle of another; whether it is one."""
-        if line.split()[0] not in _LOOKING:
-            return False
+        """Do a command that only looks, in the middle of another, or say that it is another; False for no command."""
+        word = line.split()[0]
+        if word not in _LOOKING:
+            if not hasattr(self, f"do_{word}"):
+                return False
+            self._say(f"*** {word} is a command. Answer first, or leave the step with `{LEAVE}`.")
+            return True
         before = self.lastcmd, self._line
         self.onecmd(line)
         self.lastcmd, self._line = before
@@ -263,7 +267,9 @@ class Debugger(Session):
         """Say what was reached, and look at it."""
         words = self.walk.words
         for stop in hits:
-            told = f"stopped {stop.reached(self.walk)}"
+            following = self._next_node()
+            hidden = isinstance(stop, Where) and following is not None and self._quiz.hides(following)
+            told = f"stopped {stop.title if hidden else stop.reached(self.walk)}"
             if isinstance(stop, AtNode):
                 self._leaf = stop.node if not stop.node.op else self._leaf
                 if not self._quiz.hides(stop.node):
@@ -320,10 +326,10 @@ class Debugger(Session):
 
     def _gradient_line(self, node: Value) -> str:
         words = self.walk.words
-        complete = self.walk.completed_at(node) <= self.walk.position
         if self._quiz.hides(node):
             return f"{words.gradient_of(node)} = ? (to be predicted)"
-        return f"{words.gradient_of(node)} = {words.number(node.grad)} ({'complete' if complete else 'so far'})"
+        state = "complete" if self.walk.is_complete(node) else "so far"
+        return f"{words.gradient_of(node)} = {words.number(node.grad)} ({state})"
 
     def _hidden_in(self, expression: Expression) -> str:
         return "? (to be predicted)" if any(map(self._quiz.hides, expression.gradients)) else ""
@@ -490,7 +496,10 @@ class Debugger(Session):
         rate, *names = text.replace(",", " ").split() or [""]
         if not rate:
             raise ValueError("With which learning rate? update LR, such as update 0.5.")
-        lr = Expression(rate, self.walk, Source(self._line, None, self._line.index(rate))).value()
+        expression = Expression(rate, self.walk, Source(self._line, None, self._line.rindex(text) if text else 0))
+        if not expression.is_of_numbers:
+            raise ValueError(f"The learning rate comes first, a number: update 0.5 {' '.join([rate, *names])}.")
+        lr = expression.value()
         parameters = list(map(self.walk.find, names)) if names else self._parameters
         if not parameters and self._next_node() is None:
             raise ValueError(

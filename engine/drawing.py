@@ -307,7 +307,7 @@ class Drawing:
         """Straight lines and fewer rounds for a big graph, whose layout would take minutes otherwise."""
         if len(self.boxes) < MANY_NODES and self._ranks_crossed() < MANY_RANKS:
             return {}
-        return {"splines": "line", "nslimit": "0.5", "nslimit1": "0.5", "mclimit": "0.2", "concentrate": "false"}
+        return {"splines": "line", "nslimit": "0.5", "nslimit1": "0.5", "mclimit": "0.2"}
 
     def _ranks_crossed(self) -> int:
         """How many ranks the edges cross, all together, where nothing is folded: what a layout has to route."""
@@ -410,10 +410,8 @@ class Drawing:
         return f"{self.kind(box)} {formula}{grad}{marked}"
 
     def _title_of_edge(self, edge: Edge) -> str:
-        if len(edge.operands) > 1 or Fold in (type(edge.tail), type(edge.head)):
-            count = len(edge.operands)
-            return f"{count:,} edges" if count > 1 else self._local(*edge.operands[0])
-        return self._local(*edge.operands[0])
+        count = len(edge.operands)
+        return f"{count:,} edges" if count > 1 else self._local(*edge.operands[0])
 
     def _local(self, parent: Value, node: Value, derivative: float | None) -> str:
         if derivative is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -169,6 +169,27 @@ class Words:
         """`∂z/∂w`, of two nodes by their names."""
         return self.kind.derivative(self.names[of], self.names[by])
 
+    def which(self, node: Value, operand: int) -> str:
+        """What tells the derivative by one operand from that by all ways between the two nodes; empty if it is that."""
+        parent = node.parents[operand]
+        if node.parents.count(parent) > 1:
+            return f"operand {operand + 1}"
+        return "directly" if self._leads_around(parent, node) else ""
+
+    def _leads_around(self, parent: Value, node: Value) -> bool:
+        """Whether a parent leads to its node by way of others too."""
+        here = self.rank[node]
+        between = [consumer for consumer, _ in self.feeds.get(parent, []) if self.rank[consumer] > here]
+        seen = set(between)
+        while between:
+            for consumer, _ in self.feeds.get(between.pop(), []):
+                if consumer is node:
+                    return True
+                if self.rank[consumer] > here and consumer not in seen:
+                    seen.add(consumer)
+                    between.append(consumer)
+        return False
+
     def gradient_of(self, node: Value) -> str:
         """`∂E/∂w`, of the loss by its name."""
         return self.derivative(self.loss, node)
@@ -240,8 +261,9 @@ def step_rows(
         more = f" and {len(received) - MOST_LINES} more" if len(received) > MOST_LINES else ""
         value += f"  (sum of {len(received)} paths: {words.signed_sum(received[:MOST_LINES])}{more})"
     lines.add(words.gradient_of(node), "=", value)
-    for one, local in _with_symbols(words, node, contributions):
-        lines.add(words.derivative(node, one.parent), "=", equal([local, words.number(one.local_derivative)]))
+    for one, local, which in _with_symbols(words, node, contributions):
+        derivative = words.derivative(node, one.parent) + (f" ({which})" if which else "")
+        lines.add(derivative, "=", equal([local, words.number(one.local_derivative)]))
         total = f"  ({words.number(one.before)} before, {words.number(one.after)} now)" if one.before else ""
         times = words.factor(one.local_derivative)
         product = f"{words.number(grad)} × {times} = {words.number(one.amount)}{total}"
@@ -264,9 +286,10 @@ def step_in_latex(
         more = rf" + {words.kind.ELLIPSIS}" if len(received) > MOST_LINES else ""
         sides = [f"{sum(chain)}{more}", f"{words.signed_sum(received[:MOST_LINES])}{more}", *sides]
     lines.add(str(upstream), "=", equal(sides))
-    for one, local in _with_symbols(words, node, contributions):
+    for one, local, which in _with_symbols(words, node, contributions):
         derivative = words.kind(words.derivative(node, one.parent))
-        lines.add(str(derivative), "=", equal([local, words.number(one.local_derivative)]))
+        apart = rf"\ \text{{({which})}}" if which else ""
+        lines.add(f"{derivative}{apart}", "=", equal([local, words.number(one.local_derivative)]))
         product = rf"{words.number(grad)} \times {words.factor(one.local_derivative)}"
         rule = [] if node is words.loss else [upstream * derivative]
         line = equal([*rule, product, words.number(one.amount)])
@@ -281,11 +304,12 @@ def step_in_latex(
 
 def _with_symbols(
     words: Words, node: Value, contributions: Sequence[Contribution]
-) -> list[tuple[Contribution, Symbol]]:
-    """The first contributions of a step, each with the symbols of its local derivative."""
-    reached = zip(words.local_derivatives(node), recorded_derivatives(node), strict=True)
-    symbols = [local for local, derivative in reached if derivative is not None]
-    return list(zip(contributions, symbols, strict=True))[:MOST_LINES]
+) -> Iterator[tuple[Contribution, Symbol, str]]:
+    """The first contributions of a step, each with the symbols of its local derivative, and which one it is."""
+    reached = enumerate(zip(words.local_derivatives(node), recorded_derivatives(node), strict=True))
+    symbols = [(place, local) for place, (local, derivative) in reached if derivative is not None]
+    for one, (place, local) in list(zip(contributions, symbols, strict=True))[:MOST_LINES]:
+        yield one, local, words.which(node, place)
 
 
 def equal(sides: Iterable[str | Symbol]) -> str:

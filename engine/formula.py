@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NoReturn
@@ -184,10 +184,10 @@ class Formula:
     Raises FormulaError for what is not on the whitelist, with the place and a hint.
     """
 
-    def __init__(self, text: str, source: Source | None = None, known: Iterable[str] = ()) -> None:
+    def __init__(self, text: str, source: Source | None = None, known: Collection[str] = ()) -> None:
         self.text = text.strip()
         self.source = source or Source(text)
-        self.known = tuple(known)
+        self.known = known  # not copied: a file has as many names as formulas
         if len(text) > LONGEST_FORMULA:
             raise FormulaError(
                 f"The formula has {len(text):,} characters; the limit is {LONGEST_FORMULA:,}.",

@@ -6,9 +6,8 @@
 //     asked of who predicts, and its words
 //   boxes: the elements of the picture, when they are applied, the texts of their gradients, and their stories
 class Player {
-  constructor(section, number) {
+  constructor(section) {
     this.section = section;
-    this.number = number; // among the players of the page, from 0
     const find = (selector) => section.querySelector(selector);
     this.find = find;
     const data = JSON.parse(find("script.walk").textContent);
@@ -81,7 +80,7 @@ class Player {
     this.ask(step);
     this.tell(step, asking);
     this.story();
-    this.follow(Math.abs(k - before) === 1 && !still.matches);
+    this.follow(Math.abs(k - before) === 1 && !still.matches && !this.playing);
   }
 
   // What stands on an edge, over all else: local derivative × incoming gradient = amount
@@ -166,7 +165,7 @@ class Player {
 
   go(position) {
     this.show(position);
-    link(this);
+    link();
   }
 
   next() {
@@ -245,7 +244,6 @@ class Player {
       const row = make("span", "", "row");
       const input = make("input");
       input.type = "text";
-      input.inputMode = "text";
       input.autocomplete = "off";
       input.spellcheck = false;
       const said = make("p", "", "said");
@@ -398,7 +396,8 @@ function judged(typed, question, mistakes) {
   const digits = (parts[1] + parts[2]).replace(/^0+/, "").length;
   const near = (number, rounding) => Math.abs(given - number) <= half * (1 + 1e-9) + rounding * Math.abs(number);
   if (given === question.expected) return { kind: "right", text: "Right." };
-  if (near(question.expected, 4e-16)) {
+  const own = digits < 3 && question.near.some(([number]) => given === number); // not rounded, but a mistake's
+  if (near(question.expected, 4e-16) && !own) {
     if (digits >= 3) return { kind: "right", text: `Right: ${question.shown}.` };
     return { kind: "unread", text: "Right as far as it goes: three significant digits are needed." };
   }
@@ -434,9 +433,7 @@ function recolour() {
   root.dataset.theme = now === "dark" ? "light" : "dark";
 }
 
-for (const [number, section] of [...document.querySelectorAll("section.player")].entries()) {
-  players.push(new Player(section, number));
-}
+for (const section of document.querySelectorAll("section.player")) players.push(new Player(section));
 window.addEventListener("hashchange", linked);
 window.addEventListener("beforeprint", () => players.forEach((player) => { player.find(".all").open = true; }));
 linked();

@@ -24,8 +24,9 @@ from engine.folding import Box, Fold, members
 from engine.graph import nodes, paths_to_all
 from engine.mistakes import Hypothesis, likely_mistakes
 from engine.picture import LINE_HEIGHT, Picture, texts
-from engine.text import shorten
+from engine.text import counted, shorten
 from engine.themes import THEMES, Theme
+from engine.value import Value
 from engine.walk import Backprop, Step, Why
 
 LONGEST_STORY = 3  # paths from the loss that a node's story lists
@@ -61,6 +62,8 @@ def _page(walks: Sequence[Backprop], options: Options, *, opens: int = 0) -> str
     for walk in walks:
         if not isinstance(walk, Backprop):
             raise TypeError(f"A page shows walks, such as Backprop(loss), not {type(walk).__name__} {walk!r:.60}.")
+    if options.get("notation") == "latex":
+        raise ValueError("A page typesets no LaTeX: its notation is 'plain' or 'unicode'. to_markdown() writes LaTeX.")
     style, script = _style(), _asset("player.js")
     sections = [_section(walk, number, options, opens) for number, walk in enumerate(walks)]
     losses = " and ".join(walk.words.names[walk.loss] for walk in walks)
@@ -218,7 +221,8 @@ class _Telling:
     def summary(self) -> str:
         """What the page shows, in a sentence."""
         words = self.words
-        told = f"{words.forward_line(words.loss)}; {len(nodes(words.loss)):,} nodes, {len(words.order):,} steps. "
+        counts = f"{counted(len(nodes(words.loss)), 'node')}, {counted(len(words.order), 'step')}"
+        told = f"{words.forward_line(words.loss)}; {counts}. "
         failed = f"The walk stops after step {len(self.recording.steps)}: {self.recording.failure} "
         return told + (failed if self.recording.failure else "") + self.drawing.note
 
@@ -277,7 +281,7 @@ class _Telling:
             "title": title,
             "ranks": ranks,
             "texts": history,
-            "complete": max(map(self.walk.completed_at, members(box))),
+            "complete": max(map(self._completed, members(box))),
             "summed": self._summed(box),
             "why": self._why(box),
         }
@@ -286,6 +290,10 @@ class _Telling:
         if isinstance(box, Fold):
             return f"{shorten(box.path)}, {self.drawing.size(box)}"
         return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
+
+    def _completed(self, node: Value) -> int:
+        """After how many steps nothing is added to a node's gradient any more."""
+        return max((self.words.rank[consumer] + 1 for consumer, _ in self.words.feeds.get(node, [])), default=0)
 
     def _summed(self, box: Box) -> int:
         """The step that asks for the node's gradient as a sum over paths; 0 where none does."""
@@ -348,6 +356,7 @@ class _Telling:
                 "text": blank.question,
                 "row": blank.row,
                 "expected": blank.expected,
+                "noise": blank.noise,
                 "shown": self.words.number(blank.expected),
                 "kind": blank.operation,
                 "near": [[float(f"{one.number:.9g}"), self._text(one)] for one in _few(found)],

@@ -8,17 +8,17 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.blanks import SUM_OF_PATHS, Blank
 from engine.compare import Answer, Comparison, Question
 from engine.expression import Expression
-from engine.formula import Formula, Source
+from engine.formula import Formula, Source, record_or_compute
 from engine.mistakes import Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
 from engine.printed import judge_number, judge_product, literal_of
-from engine.report import Mistake
+from engine.report import Mistake, Row
 from engine.sampling import NEAR, Candidate, Gradient
 from engine.text import number, shorten, table
 from engine.value import Value
@@ -27,6 +27,7 @@ from engine.walk import Backprop
 DIGITS = 3  # significant digits that a number needs
 SAME = 1e-9  # relative difference within which a formula gives a mistake's number
 CLOSE_BY = 8  # points at which a formula is tried besides the given values
+NOT_ZERO = "It is not 0."  # who predicts 0 means that nothing comes, and not a number that is rounded to it
 MOST_TOLD = 3  # mistakes that fit an answer
 
 Outcome = Literal["right", "wrong", "undecided", "invalid", "shown"]
@@ -67,7 +68,10 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
     comparison = Comparison(walk.loss, None, digits, 0, "gradient", ())
     key = walk.names[walk.find(question)] if isinstance(question, Value) else question
     asked = comparison.question(key)
-    row = comparison.row(Answer(key, answer))
+    expression = _with_gradients(walk, answer)
+    row = comparison.row(Answer(key, answer)) if expression is None else _row(walk, key, asked, expression, digits)
+    if row.verdict == "undecided" and row.obtained == 0.0:
+        row = replace(row, verdict="wrong", message=NOT_ZERO)
     mistakes: tuple[Mistake, ...] = ()
     if row.verdict == "wrong" and asked.kind == "gradient" and asked.root is walk.loss and row.obtained is not None:
         hypotheses = _mistakes_at_gradient(comparison, asked.node)
@@ -78,6 +82,27 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
     message = "\n".join(part for part in said if part)
     expected = row.expected if row.expected is not None and math.isfinite(row.expected) else None
     return Prediction(f"{shown} = ?", row.answer, row.verdict, expected, message, mistakes, _kind(comparison, asked))
+
+
+def _with_gradients(walk: Backprop, answer: Any) -> Expression | None:
+    """The answer as a formula that speaks of gradients; None where it is none."""
+    try:
+        expression = Expression(answer, walk) if isinstance(answer, str) else None
+    except ValueError:  # as an answer it will be told why
+        return None
+    return expression if expression is not None and expression.gradients else None
+
+
+def _row(walk: Backprop, key: str, asked: Question, expression: Expression, digits: int) -> Row:
+    """What becomes of an answer that speaks of gradients: those of the whole backward pass."""
+    if asked.kind == "gradient" and asked.root is walk.loss and asked.node in expression.gradients:
+        return Row(key, expression.text, "invalid", message="This gradient is what is asked.")
+    comparison = _WithGradients(walk, expression, digits)
+    given = comparison.sampler.given
+    verdict, message = comparison.judge_formula(asked, expression.formula)
+    environment = comparison.environment(expression.formula, given)
+    obtained = float(expression.formula.evaluate(environment, apply=record_or_compute))
+    return Row(key, expression.text, verdict, comparison.expected(asked, given).value, obtained, message)
 
 
 def _kind(comparison: Comparison, asked: Question) -> str:
@@ -137,7 +162,7 @@ def judge_blank(walk: Backprop, blank: Blank, answer: str, source: Source | None
     if verdict == "wrong":
         mistakes = _fitting(mistakes_at(blank), _fits(expression.text, obtained))
         by_chance = math.isclose(obtained, blank.expected, rel_tol=SAME)  # and not elsewhere, as the message says
-        message = _perhaps(mistakes) or (message if by_chance else _here(expression, obtained))
+        message = _perhaps(mistakes) or (message if by_chance or message == NOT_ZERO else _here(expression, obtained))
     return Prediction(
         blank.question, expression.text, verdict, blank.expected, message, mistakes, blank.operation, blank.step.index
     )
@@ -151,10 +176,14 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
     """The verdict, the number given, and what to say."""
     verdict: Outcome
     formula, expected = expression.formula, blank.expected
-    noise = 8.0 * math.ulp(max(map(abs, blank.step.received))) if blank.asks == "sum" else 0.0
+    noise = blank.noise
     literal = literal_of(formula)
     if literal is not None:
         verdict, message = judge_number(literal, expected, DIGITS, noise)
+        if verdict == "undecided" and float(literal) == 0.0:
+            return "wrong", 0.0, NOT_ZERO
+        if verdict == "undecided" and any(float(literal) == one.number for one in mistakes_at(blank)):
+            return "wrong", float(literal), ""  # rounded it would be right, but it is what a mistake gives
         return verdict, float(literal), message
     if not formula.names:
         verdict, obtained, _, message = judge_product(formula, expected, noise)
@@ -162,7 +191,7 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
     obtained = expression.value()
     environment = expression.environment(lambda node: node.data, lambda node: node.grad)
     verdict, message = "right" if math.isclose(obtained, expected, rel_tol=SAME, abs_tol=noise) else "wrong", ""
-    if all(walk.completed_at(node) <= walk.position for node in expression.gradients):  # else it is so here alone
+    if all(walk.is_complete(node) for node in expression.gradients):  # else it is so here alone
         elsewhere, message = _AtBlank(walk, blank, expression).judge()
         verdict = verdict if elsewhere == "undecided" else elsewhere
     if verdict == "wrong" and any("." in formula.literal_text(literal) for literal in formula.literals):
@@ -172,12 +201,32 @@ def _judged(walk: Backprop, blank: Blank, expression: Expression) -> tuple[Outco
     return verdict, obtained, "" if verdict == "right" else message
 
 
-class _AtBlank(Comparison):
-    """The comparison of one formula with one blank: here, and at points close by, on this side of every kink."""
+class _WithGradients(Comparison):
+    """A comparison of one formula that may speak of gradients."""
+
+    def __init__(self, walk: Backprop, expression: Expression, digits: int = DIGITS) -> None:
+        super().__init__(walk.loss, None, digits, 0, "gradient", ())
+        self._expression = expression
+
+    def environment(self, formula: Formula, candidate: Candidate) -> Mapping[str, Any]:
+        """What the names stand for at a point, gradients too."""
+        return self._expression.environment(
+            lambda node: candidate.values.get(node, node.data),
+            lambda node: self.sampler.gradient(candidate, "gradient", self.loss, node).value,
+        )
+
+    def written(self, formula: Formula, candidate: Candidate) -> str:
+        """The point, by the names that the answer uses, gradients too."""
+        used = list(self.environment(formula, candidate).items())[:5]
+        return ", ".join(f"{Expression.as_typed(name)} = {number(value, 4)}" for name, value in used)
+
+
+class _AtBlank(_WithGradients):
+    """The comparison of one formula with one blank, at many points."""
 
     def __init__(self, walk: Backprop, blank: Blank, expression: Expression) -> None:
-        super().__init__(walk.loss, None, DIGITS, 0, "gradient", ())
-        self._blank, self._expression = blank, expression
+        super().__init__(walk, expression)
+        self._blank = blank
 
     def judge(self) -> tuple[Outcome, str]:
         """The verdict, and what to say."""
@@ -201,18 +250,6 @@ class _AtBlank(Comparison):
             return local
         noise = abs(local.value) * incoming.noise + abs(incoming.value) * local.noise
         return Gradient(incoming.value * local.value, incoming.steady and local.steady, noise)
-
-    def environment(self, formula: Formula, candidate: Candidate) -> Mapping[str, Any]:
-        """What the names stand for at a point, gradients too."""
-        return self._expression.environment(
-            lambda node: candidate.values.get(node, node.data),
-            lambda node: self.sampler.gradient(candidate, "gradient", self.loss, node).value,
-        )
-
-    def written(self, formula: Formula, candidate: Candidate) -> str:
-        """The point, by the names that the answer uses, gradients too."""
-        used = list(self.environment(formula, candidate).items())[:5]
-        return ", ".join(f"{Expression.as_typed(name)} = {number(value, 4)}" for name, value in used)
 
 
 class Score:

@@ -51,6 +51,8 @@ def judge_number(
             rounded = Decimal(expected).quantize(Decimal(text))
             return "wrong", f"Only the last digit is off: to this many places it is {rounded}.".replace("-", "−")
         return "wrong", ""
+    if float(printed) == 0.0:  # no digit of it is significant
+        return "undecided", f"It is not 0, but that small: {digits} significant digits are needed."
     if significant >= digits:
         return "right", ""
     noun = "digit" if significant == 1 else "digits"

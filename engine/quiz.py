@@ -36,15 +36,11 @@ class Quiz:
     def hides(self, node: Value) -> bool:
         """Whether the node's gradient is a sum over paths that is complete and has not been asked yet."""
         rank, senders = self._walk.words.rank.get(node, -1), len(self._walk.words.feeds.get(node, []))
-        return self.on and rank >= self._walk.position and senders > 1 and self._is_complete(node)
+        return self.on and rank >= self._walk.position and senders > 1 and self._walk.is_complete(node)
 
     def tells(self, node: Value) -> bool:
         """Whether how the node's gradient comes about may be told."""
-        return not self.on or (self._is_complete(node) and not self.hides(node))
-
-    def _is_complete(self, node: Value) -> bool:
-        words = self._walk.words
-        return all(words.rank[consumer] < self._walk.position for consumer, _ in words.feeds.get(node, []))
+        return not self.on or (self._walk.is_complete(node) and not self.hides(node))
 
     def asked_step(self) -> bool:
         """Ask for every number of the next step; False where the student leaves it."""

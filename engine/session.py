@@ -93,7 +93,7 @@ class Session(cmd.Cmd):
         except FormulaError as error:
             self._fail(str(error))
         except (LookupError, ValueError, FloatingPointError, LayoutError) as error:
-            self._fail(str(error.args[0]))
+            self._fail(str(error.args[0] if isinstance(error, KeyError) else error))  # which quotes its message
         return False
 
     def postcmd(self, stop: bool, line: str) -> bool:

@@ -162,6 +162,8 @@ def read_stop(text: str, walk: Backprop, source: Source) -> Stop:
             if side.is_of_numbers:
                 side.value()  # what has no value here has none anywhere
         return Where("".join(text.split()), condition)
+    if text in ("grad", "data", "step"):
+        raise ValueError(f"A condition compares {text} of the node that comes next with something: b {text} > 1.")
     known = [*named_nodes(walk.names), *dict.fromkeys(node.op for node in walk.order)]
     raise LookupError(f"No node is called {shorten(text)!r}, and no operation. {nearest(text, known)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
@@ -34,6 +35,21 @@ _LEFT = re.compile(  # the left side of an equation, or the first of two columns
 _PIECE = re.compile(r"\s*(?:(?:[-−+×·=→<>]|\+=)\s+)*\S+")  # a word, with the signs before it
 
 
+PLAIN = "chalkgrad.plain"  # the error handler of an encoding that lacks a character
+# What a terminal without mathematics shows instead.
+_PLAIN = dict(zip("−×·∂σ─✓✗Σδ⁻", ["-", "x", "*", "d", "sigmoid", "-", "+", "x", "sum", "delta", "^-"], strict=True))
+_PLAIN |= {"→": "->", "…": "...", "π": "pi"} | {"⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]: f"^{digit}" for digit in range(10)}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(PLAIN, _plain)
+
+
 class Screen:
     """Where a session prints. On a terminal lines are wrapped to its width and coloured, elsewhere they are neither.
 
@@ -49,7 +65,7 @@ class Screen:
         """Print lines; of `prose` what is wrapped does not hang."""
         lines = [visible(line) for line in text.split("\n")]
         if not self.terminal:
-            self.stream.write("\n".join(lines) + "\n")
+            self._write("\n".join(lines) + "\n")
             return
         width, failed = self.width(), lines[0].startswith("*** ")
         for line in _cropped(lines, width):
@@ -57,12 +73,19 @@ class Screen:
 
     def _print(self, lines: list[str], style: str) -> None:
         if self._console is None or not style:
-            self.stream.write("\n".join(lines) + "\n")
+            self._write("\n".join(lines) + "\n")
             return
         from rich.text import Text
 
         self.stream.flush()
         self._console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+        except UnicodeEncodeError:  # of a stream that the command did not prepare
+            encoding = getattr(self.stream, "encoding", None) or "ascii"
+            self.stream.write(text.encode(encoding, PLAIN).decode(encoding))
 
     def width(self) -> int:
         """The columns that the terminal has now."""

@@ -25,6 +25,11 @@ def factor(x: float, digits: int = 6) -> str:
     return f"({number(x, digits)})" if x < 0.0 else number(x, digits)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """One sentence that points from a name that is not there to those that are."""
     known = list(dict.fromkeys(known))

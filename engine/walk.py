@@ -157,7 +157,10 @@ class Backprop:
 
     def __init__(self, loss: Value, *, digits: int = 6) -> None:
         if not isinstance(loss, Value):
-            raise TypeError(f"Backprop walks from a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+            raise TypeError(
+                f"Backprop walks from a loss that is a Value, not {type(loss).__name__} {shorten(repr(loss))}. A graph "
+                "of formulas has it as `.loss`."
+            )
         refuse_outdated(loss, "walk")
         used = [node for node in nodes(loss) if node.grad != 0.0]
         if used:
@@ -183,6 +186,7 @@ class Backprop:
             node.grad = 0.0
         self.loss.grad = 1.0
         self._sent = {self.loss: 1.0}  # the gradients as this walk has left them
+        self._loss_data = self.loss.data
 
     @property
     def position(self) -> int:
@@ -244,6 +248,11 @@ class Backprop:
             raise ValueError(f"{edited_message(self.loss, {node: out})} {_ANEW}")
         if recorded_derivatives(node) != self._recorded[self.position]:
             raise ValueError(f"{self._name(node)} has other local derivatives than when this walk began: {_ANEW}")
+        if self.loss.data != self._loss_data:
+            raise ValueError(
+                f"{self._name(self.loss)} is {self.loss.data:.6g} and was {self._loss_data:.6g} when this walk began: "
+                f"something else has changed the graph. {_ANEW}"
+            )
         self._check_gradients([node, *node.parents])
 
     def _check_gradients(self, some: Iterable[Value]) -> None:
@@ -264,9 +273,6 @@ class Backprop:
         """The same for the data and derivatives of the whole graph."""
         if found := outdated(self.loss):
             raise ValueError(f"{edited_message(self.loss, found)} {_ANEW}")
-        self._check_derivatives()
-
-    def _check_derivatives(self) -> None:
         if [recorded_derivatives(node) for node in self.order] != self._recorded:
             raise ValueError(f"The graph has other local derivatives than when this walk began: {_ANEW}")
 
@@ -287,9 +293,19 @@ class Backprop:
         return self.goto(max(0, self.position - 1))
 
     def goto(self, position: int) -> Backprop:
-        """Go forward or back to where `position` steps are done. Raises IndexError outside 0 … len(walk)."""
+        """Go forward or back to where `position` steps are done.
+
+        Raises IndexError outside 0 … len(walk), TypeError for what is no whole number, and ValueError where something
+        else has changed the graph or its gradients.
+        """
+        if not isinstance(position, int) or isinstance(position, bool):
+            raise TypeError(
+                f"goto takes the number of steps done, from 0 to {len(self.order)}, not {position!r:.60}. To a node "
+                'goes run_to("w5").'
+            )
         if not 0 <= position <= len(self.order):
             raise IndexError(f"The walk has {len(self.order)} steps; there is no position {position}.")
+        self._check_all_untouched()
         try:
             self._undo_to(position)
         except KeyboardInterrupt:
@@ -319,6 +335,8 @@ class Backprop:
         has no value there, and FloatingPointError where a gradient has none.
         """
         changed = {self._leaf(leaf, "set"): as_float(number)}
+        if not math.isfinite(*changed.values()):
+            raise ValueError(f"{self._name(*changed)} is set to a finite number, and {number!r} is none.")
         self._check_all_untouched()
         order, here = self.order, self.position
 
@@ -441,13 +459,17 @@ class Backprop:
         """The position at which the node's gradient is complete: no step before it adds to it any more."""
         return self._ranks.get(node, 0)
 
+    def is_complete(self, node: Value) -> bool:
+        """Whether nothing is added to the node's gradient any more."""
+        words = self.words
+        return all(words.rank[consumer] < self.position for consumer, _ in words.feeds.get(node, []))
+
     def why(self, node: Value | str) -> Why:
         """The paths from the loss to `node`, the ten largest products, and the sum that is its gradient.
 
         The walk stays where it is. Raises LookupError for a node that is not in the graph.
         """
         target = self.find(node)
-        self._check_derivatives()
         with self._for_a_while_at(max(self.position, self.completed_at(target))):
             gradient = target.grad
         found, count = paths(self.loss, target)
@@ -476,6 +498,8 @@ class Backprop:
         """
         from engine.prediction import predict
 
+        if not isinstance(question, Value | str):
+            raise TypeError(f"What is predicted? A node or its name, such as 'w5', not {question!r:.60}.")
         self._check_graph_untouched()
         prediction = predict(self, question, answer, digits)
         self.score.add(prediction)

@@ -619,8 +619,41 @@ def test_operands_that_repeat_are_asked_one_by_one():
     Debugger(walk, commands=["predict", "s", "x", "3", "x", "3", "score"], stdout=output).cmdloop()
     assert output.getvalue().count("✓") == 4
     assert [one.question for one in walk.score.predictions] == [
-        "operand 1: ∂L/∂x = ?", "operand 1: ∂L/∂x += ?", "operand 2: ∂L/∂x = ?", "operand 2: ∂L/∂x += ?"
+        "∂L/∂x (operand 1) = ?", "operand 1: ∂L/∂x += ?", "∂L/∂x (operand 2) = ?", "operand 2: ∂L/∂x += ?"
     ]  # fmt: skip
+
+
+def test_a_local_derivative_is_told_from_the_gradient_where_there_is_another_way():
+    output = io.StringIO()
+    walk = Backprop(build("q = x*y\nL = q + x", x=3.0, y=2.0).loss)
+    Debugger(walk, commands=["s"], stdout=output).cmdloop()
+    assert "∂L/∂x (directly)  = 1\n" in output.getvalue()
+    assert "∂L/∂q             = 1\n" in output.getvalue()
+    assert "∂q/∂x  = y = 2\n" in str(walk.step())
+
+
+def test_who_predicts_0_or_just_what_a_mistake_gives_is_wrong_whatever_rounding_allows():
+    output = io.StringIO()
+    walk = Backprop(build("L = 0.5*x", x=0.3).loss)
+    Debugger(walk, commands=["predict", "s", "0", "1", "0.500", "q", "."], stdout=output).cmdloop()
+    assert "✗ Not right; 2 tries left. It is not 0.\n" in output.getvalue()
+    assert "✗ Not right; 1 try left. Perhaps the factor 0.5 was left out.\n" in output.getvalue()
+    assert "*** q is a command. Answer first, or leave the step with `.`.\n" in output.getvalue()
+    assert (walk.predict("x", 0).verdict, walk.predict("x", "0.00").verdict) == ("wrong", "wrong")
+
+
+def test_a_prediction_may_speak_of_the_gradients_that_it_builds_on(session):
+    out, walk, _ = session("predict w5 = dE/dnet_o1*out_h1", "predict w5 = net_o1.grad*out_h2", "predict w5 = dE/dw5")
+    assert out.startswith("✓ ∂E/∂w5 = dE/dnet_o1*out_h1 is right.\n✗ ∂E/∂w5 = net_o1.grad*out_h2 is wrong.\n")
+    assert "Perhaps this is the derivative by w6, and not by w5.\n" in out
+    assert out.endswith("This gradient is what is asked.\n")
+    assert walk.position == 0
+
+
+def test_a_condition_that_stops_does_not_tell_what_will_be_asked(session):
+    out, _, _ = session("predict", "b abs(grad) > 0.03", "goto 10", "until out_h1")
+    assert "stopped where abs(grad) > 0.03\n" in out
+    assert "0.0363503" not in out
 
 
 def test_predict_judges_one_gradient_and_the_score_is_saved(session, tmp_path):

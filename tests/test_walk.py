@@ -252,19 +252,36 @@ def test_a_leaf_alone_is_a_walk_of_no_steps():
     assert (len(walk), walk.step(), walk.why("x").gradient) == (0, None, 1.0)
 
 
-def test_a_walk_ends_where_its_graph_or_its_gradients_are_changed_by_something_else():
-    graph = build("a = x*y\nb = a + x\nc = a*b", x=5.0, y=3.0)
+@pytest.mark.parametrize("go_on", ["step", "next", "back", "run", "why"])
+@pytest.mark.parametrize("change", ["refresh", "edit", "zero_grad", "backward"])
+def test_a_walk_ends_where_its_graph_or_its_gradients_are_changed_by_something_else(go_on, change):
+    graph = build("a = x*y\nb = a + x\nc = a*b\nd = tanh(c)", x=0.5, y=3.0)
     walk = Backprop(graph.loss)
-    walk.step()
-    graph["x"].data = 1.0
-    graph.loss.refresh()
-    with pytest.raises(ValueError, match=r"other local derivatives than when this walk began: restart\(\) "):
-        walk.goto(0).step()
-    with pytest.raises(ValueError, match="begins anew"):
-        walk.why("x")
-    graph.loss.zero_grad()
-    walk = Backprop(graph.loss)
-    walk.step()
-    graph.loss.zero_grad()
-    with pytest.raises(ValueError, match=r"gradient of b is 0, and this walk left it at 3.*begins anew"):
-        walk.run()
+    walk.goto(2)
+    if change in ("refresh", "edit"):
+        graph["x"].data = 1.0
+    if change != "edit":
+        getattr(graph.loss, change)()
+    before = [node.grad for node in nodes(graph.loss)]
+    with pytest.raises(ValueError, match=r"restart\(\) computes everything from the leaves and begins anew"):
+        getattr(walk, go_on)(*(["x"] if go_on == "why" else []))
+    assert (walk.position, [node.grad for node in nodes(graph.loss)]) == (2, before)
+    assert walk.restart().position == 0
+    walk.run()
+    fresh = build("a = x*y\nb = a + x\nc = a*b\nd = tanh(c)", x=graph["x"].data, y=3.0)
+    fresh.loss.backward()
+    assert grads(graph.loss) == grads(fresh.loss)
+
+
+def test_a_number_of_steps_is_a_whole_number_and_a_leaf_is_finite():
+    walk = Backprop(build("L = x*x", x=0.5).loss)
+    for position in ("L", 1.0, True, None):
+        with pytest.raises(TypeError, match=r"goto takes the number of steps done, from 0 to 1, not .*run_to"):
+            walk.goto(position)
+    for number in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"finite|nan"):
+            walk.set("x", number)
+    with pytest.raises(TypeError, match=r"has it as `\.loss`"):
+        Backprop(build("L = x*x", x=0.5))
+    with pytest.raises(TypeError, match=r"A node or its name, such as 'w5', not 3\."):
+        walk.predict(3, 3)
