@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RankDir: TypeAlias = Literal["LR", "RL", "TB", "BT"]
 RANKDIRS: tuple[RankDir, ...] = get_args(RankDir)
-MANY_RANKS = 6_000  # crossed by edges, all together, above which an edge is a straight line
+MANY_RANKS = 2_000  # crossed by edges, all together, above which an edge is a straight line
 FONT = "Verdana"  # wide, and the layout knows its measures; DejaVu Sans has much the same
 SHAPE = {"operation": "box", "leaf": "ellipse", "constant": "plaintext", "loss": "doubleoctagon", "fold": "folder"}
 ROOM_FOR_AMOUNTS = {"LR": "1.6", "RL": "1.6", "TB": "1.1", "BT": "1.1"}  # inches between ranks in a walk's picture

@@ -233,11 +233,13 @@ def _candidates(edge: Element, width: float, height: float) -> list[Frame]:
     path = edge.find(f"{{{SVG}}}path")
     line = _flattened(_points("" if path is None else path.get("d", "")))
     lengths = list(itertools.accumulate(itertools.starmap(math.dist, itertools.pairwise(line)), initial=0.0))
-    found = []
-    for share in ALONG:
-        x, y = line[bisect_left(lengths, share * lengths[-1])]
-        found.append(Frame(x - width / 2, y - height / 2, x + width / 2, y + height / 2))
-    return found
+    points = [line[bisect_left(lengths, share * lengths[-1])] for share in ALONG]
+    beside = width / 2 + 3.0  # where another edge is too close for an amount on each
+    return [
+        Frame(x + aside - width / 2, y - height / 2, x + aside + width / 2, y + height / 2)
+        for aside in (0.0, beside, -beside)
+        for x, y in points
+    ]
 
 
 def _flattened(controls: Sequence[Point]) -> list[Point]:

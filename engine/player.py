@@ -32,6 +32,7 @@ from engine.walk import Backprop, Step, Why
 LONGEST_STORY = 3  # paths from the loss that a node's story lists
 MOST_ALIKE = 3  # mistakes of one kind that a question of a page knows, so that pages stay small
 WIDEST_INLINE = 300  # steps of a walk that a notebook shows as a player by itself
+WIDEST_PICTURE = 1000  # steps of a walk that a notebook shows as a picture; megabytes would stay in it
 INLINE_HEIGHT = 760  # pixels
 
 
@@ -87,6 +88,8 @@ def inline(walk: Backprop) -> str:
     takes away the frame and the style, which leaves the picture.
     """
     identifier = f"chalkgrad-{secrets.token_hex(6)}"
+    if len(walk) > WIDEST_PICTURE:
+        return f"<p>{html.escape(repr(walk))}: as a page, walk.save_html(&quot;walk.html&quot;)</p>"
     picture = base64.b64encode(walk.draw().svg().encode("utf-8")).decode("ascii")
     image = f'<img alt="{html.escape(repr(walk))}" src="data:image/svg+xml;base64,{picture}">'
     if len(walk) > WIDEST_INLINE:
