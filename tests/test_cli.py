@@ -234,3 +234,17 @@ def test_a_terminal_without_greek_letters_still_gets_an_answer():
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"step 12 of 15" in ran.stdout
     assert b"dout_h1/dnet_h1  = out_h1*(1 - out_h1) = 0.241301" in ran.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_output_that_can_not_be_written_is_told_in_a_line():
+    command = [sys.executable, "-m", "engine", "step", "demos/circuit.txt", "--all"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    assert (ran.returncode, ran.stderr) == (2, "chalkgrad: the output can't be written: No space left on device.\n")
+
+
+def test_a_page_typesets_no_latex(run, tmp_path):
+    status, _, said = run("step", "demos/circuit.txt", "--html", tmp_path / "c.html", "--notation", "latex")
+    assert status == 2
+    assert "A page typesets no LaTeX: its notation is 'plain' or 'unicode'. to_markdown() writes LaTeX." in said

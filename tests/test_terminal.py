@@ -292,3 +292,10 @@ def test_no_label_reaches_the_terminal_raw(label):
     commands += [f"predict {label}w = 1", "score", f"score {label}", "c", f"update 0.1 {label}w", "history"]
     Debugger(Backprop(graph.loss), commands=commands, stdout=output).cmdloop()
     assert all(character.isprintable() or character == "\n" for character in output.getvalue())
+
+
+def test_a_stream_without_mathematics_gets_letters_instead():
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    Screen(output, terminal=False).say("∂L/∂x += −1 × 2")
+    output.seek(0)
+    assert output.read() == "dL/dx += -1 x 2\n"
