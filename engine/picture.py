@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _LOOK = (
     *("fill", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "text-anchor"),
     "{http://www.w3.org/XML/1998/namespace}space",
 )
+_HUNDREDTHS = re.compile(r"(\.\d)\d+")
 _SHAPES = {f"{{{SVG}}}{tag}" for tag in ("ellipse", "path", "polygon", "polyline")}
 
 ElementTree.register_namespace("", SVG)
@@ -144,6 +146,9 @@ class Picture:
         for element in self._graph.iter():
             for look in _LOOK:
                 element.attrib.pop(look, None)
+            for place in ("d", "points"):
+                if place in element.attrib:  # a tenth of a point is finer than any screen
+                    element.set(place, _HUNDREDTHS.sub(r"\1", element.attrib[place]))
 
     def frame_node(self, name: str, mark: str, colour: str = "") -> None:
         """Draw a walk's mark around a node: an arrowhead toward its parents for `now`, dashes for `next`.

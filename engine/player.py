@@ -20,7 +20,7 @@ from typing import Any, Unpack
 
 from engine.drawing import Drawing, Options
 from engine.explain import MOST_LINES
-from engine.folding import Box, Fold, members
+from engine.folding import MANY_NODES, Box, Fold, members
 from engine.graph import nodes, paths_to_all
 from engine.mistakes import Hypothesis, likely_mistakes
 from engine.picture import LINE_HEIGHT, Picture, texts
@@ -29,8 +29,7 @@ from engine.themes import THEMES, Theme
 from engine.value import Value
 from engine.walk import Backprop, Step, Why
 
-LONGEST_STORY = 3  # paths from the loss that a node's story lists
-MOST_ALIKE = 3  # mistakes of one kind that a question of a page knows, so that pages stay small
+MOST_DETAIL = 3  # paths in a node's story, and mistakes of one kind that a question knows; 1 in a large graph
 WIDEST_INLINE = 300  # steps of a walk that a notebook shows as a player by itself
 WIDEST_PICTURE = 1000  # steps of a walk that a notebook shows as a picture; megabytes would stay in it
 INLINE_HEIGHT = 760  # pixels
@@ -216,7 +215,8 @@ class _Telling:
         self.words = drawing.words
         self.number = {box: number for number, box in enumerate(drawing.boxes)}
         self.texts: dict[str, int] = {}  # of mistakes, by their places
-        self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=LONGEST_STORY)
+        self.detail = 1 if len(self.words.names) > MANY_NODES else MOST_DETAIL
+        self.paths = {} if recording.failure else paths_to_all(walk.loss, limit=self.detail)
         self.gradient = {walk.loss: 1.0} | {
             one.parent: one.after for step in recording.steps for one in step.contributions
         }
@@ -348,6 +348,16 @@ class _Telling:
             "asks": self._asked(step),
         }
 
+    def _few(self, found: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """The likeliest of each kind of mistake."""
+        met: Counter[str] = Counter()
+        kept = []
+        for one in found:
+            met[one.mistake.key] += 1
+            if met[one.mistake.key] <= self.detail:
+                kept.append(one)
+        return kept
+
     def _text(self, one: Hypothesis) -> int:
         """The place of a mistake's text among all, since many questions have the same."""
         return self.texts.setdefault(one.mistake.text, len(self.texts))
@@ -362,21 +372,10 @@ class _Telling:
                 "noise": blank.noise,
                 "shown": self.words.number(blank.expected),
                 "kind": blank.operation,
-                "near": [[float(f"{one.number:.9g}"), self._text(one)] for one in _few(found)],
+                "near": [[float(f"{one.number:.9g}"), self._text(one)] for one in self._few(found)],
             }
             for blank, found in likely_mistakes(step)
         ]
-
-
-def _few(found: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """The likeliest of each kind of mistake."""
-    met: Counter[str] = Counter()
-    kept = []
-    for one in found:
-        met[one.mistake.key] += 1
-        if met[one.mistake.key] <= MOST_ALIKE:
-            kept.append(one)
-    return kept
 
 
 def _table_row(step: Step, place: int) -> str:
