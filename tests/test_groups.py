@@ -174,7 +174,7 @@ def test_the_homes_in_a_normalized_batch():
         (Layer(2, 2, "tanh", norm="batch", seed=0).eval(), {"unit1", "unit1.norm", "unit2", "unit2.norm"}),
         (BatchNorm(2).eval(), {"batchnorm"}),
     ],
-    ids=str,
+    ids=["neuron", "layer", "normalized layer", "norm"],
 )
 def test_a_part_alone_has_homes_too(model, homes):
     loss = total([output**2 for output in np.ravel(model([Value(0.5, "x1"), Value(-1.0, "x2")]))])
