@@ -311,7 +311,7 @@ OPERATORS = ["+", "-", "*", "/", "**", "//", "%", "@", "&", "|", "^", "<<", ">>"
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("other", HOSTILE, ids=[f"{type(other).__name__} {place}" for place, other in enumerate(HOSTILE)])
+@pytest.mark.parametrize("other", HOSTILE, ids=[f"{type(x).__name__} {place}" for place, x in enumerate(HOSTILE)])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_every_type_on_either_side_gives_a_value_or_says_why_not(operator, other, side):
     formats_text = operator == "%" and isinstance(other, str | bytes | bytearray)
