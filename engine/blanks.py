@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from engine.backprop import Contribution
 from engine.graph import recorded_derivatives
 from engine.value import Value
 from engine.walk import Step
 
+Asked: TypeAlias = Literal["sum", "local", "contribution"]
 SUM_OF_PATHS = "sum of paths"
 
 
@@ -23,7 +25,7 @@ class Blank:
     """
 
     step: Step
-    asks: str  # "sum", "local" or "contribution"
+    asks: Asked
     question: str
     line: str
     row: int
@@ -58,10 +60,11 @@ def blanks(step: Step) -> list[Blank]:
     pairs = zip(rest[::2], rest[1::2], operands, step.contributions, strict=False)  # the lines are of the first twelve
     for place, (local, contribution, operand, one) in enumerate(pairs):
         which = f"operand {operand + 1}: " if step.node.parents.count(one.parent) > 1 else ""
-        for row, asks, (left, sign, right), expected in (
+        asked_here: list[tuple[int, Asked, tuple[str, str, str], float]] = [
             (2 * place + 1, "local", local, one.local_derivative),
             (2 * place + 2, "contribution", contribution, one.amount),
-        ):
+        ]
+        for row, asks, (left, sign, right), expected in asked_here:
             asked = which if asks == "contribution" else ""  # the other line says it itself
             question, line = f"{asked}{left} {sign} ?", f"{left} {sign} {right}"
             found.append(Blank(step, asks, question, line, row, expected, operand, one))

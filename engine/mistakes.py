@@ -21,7 +21,7 @@ from engine.value import Value
 from engine.walk import Step
 
 MOST_PATHS = 4  # of which every choice is tried; of more, one and all but one
-SAME = 1e-9  # relative difference below which a mistake cannot be told from the right answer
+SAME = 1e-9  # relative difference within which two numbers are taken for one
 
 
 class Hypothesis(NamedTuple):

@@ -168,7 +168,7 @@ def _recorded(walk: Backprop, drawing: Drawing) -> _Recording:
             found.texts[identifier] = [(0, drawing.gradient_line(box))]
     try:
         for step in walk:
-            found.steps.append(replace(step, _words=drawing.words))
+            found.steps.append(replace(step, words=drawing.words))
             for box in _reached(step, drawing):
                 line = drawing.gradient_line(box)
                 history = found.texts[drawing.identifiers[box]]

@@ -16,7 +16,7 @@ from engine.blanks import SUM_OF_PATHS, Blank
 from engine.compare import Answer, Comparison, Question
 from engine.expression import Expression
 from engine.formula import Formula, Source, record_or_compute
-from engine.mistakes import Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
+from engine.mistakes import SAME, Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
 from engine.printed import judge_number, judge_product, literal_of
 from engine.report import Mistake, Row
 from engine.sampling import NEAR, Candidate, Gradient
@@ -25,7 +25,6 @@ from engine.value import Value
 from engine.walk import Backprop
 
 DIGITS = 3  # significant digits that a number needs
-SAME = 1e-9  # relative difference within which a formula gives a mistake's number
 CLOSE_BY = 8  # points at which a formula is tried besides the given values
 NOT_ZERO = "It is not 0."  # who predicts 0 means that nothing comes, and not a number that is rounded to it
 MOST_TOLD = 3  # mistakes that fit an answer

@@ -32,32 +32,26 @@ _ANEW = "restart() computes everything from the leaves and begins anew."
 
 @dataclass(frozen=True)
 class Step:
-    """The chain rule at one node. `index` counts from 1; `str(step)` explains the step in words."""
+    """The chain rule at one node. `index` counts from 1; `str(step)` explains the step in words.
+
+    `received` is what each consumer of the node sent, the terms of `grad`; nothing for the loss. `words` are the names
+    and formulas of the graph.
+    """
 
     index: int
     node: Value
     grad: float
     contributions: tuple[Contribution, ...]
-    _words: Words = field(repr=False, compare=False)
-    _received: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    words: Words = field(repr=False, compare=False)
+    received: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
-        return step_in_words(self._words, self.index, self.node, self.grad, self._received, self.contributions)
-
-    @property
-    def received(self) -> tuple[float, ...]:
-        """What each consumer of the node sent, the terms of `grad`; nothing for the loss."""
-        return self._received
-
-    @property
-    def words(self) -> Words:
-        """The names and formulas of the graph."""
-        return self._words
+        return step_in_words(self.words, self.index, self.node, self.grad, self.received, self.contributions)
 
     @property
     def rows(self) -> Rows:
         """The lines of the step, each a left side, a sign and a right side."""
-        return step_rows(self._words, self.node, self.grad, self._received, self.contributions)
+        return step_rows(self.words, self.node, self.grad, self.received, self.contributions)
 
     __repr__ = __str__
 
@@ -67,7 +61,7 @@ class Step:
         The node's formula, its gradient with the sum over what it feeds, and for each parent the local derivative and
         the contribution.
         """
-        return step_in_latex(self._words.in_latex, self.node, self.grad, self._received, self.contributions)
+        return step_in_latex(self.words.in_latex, self.node, self.grad, self.received, self.contributions)
 
 
 class Steps(list[Step]):
@@ -76,7 +70,7 @@ class Steps(list[Step]):
     def __str__(self) -> str:
         if not self:
             return "The walk is at its end."
-        together = line_in_words(self[0]._words, self)
+        together = line_in_words(self[0].words, self)
         return "\n\n".join([*map(str, self), *([together] if together else [])])
 
     __repr__ = __str__
