@@ -163,8 +163,9 @@ class Debugger(Session):
         hits: list[Stop] = []
         if not (self._stops or until or whole_line):
             self.walk.run()
+        self.walk.goto(self.walk.position)  # looks the whole graph over once, and each step at its own node
         while self._next_node() is not None and not hits:
-            self.walk.goto(self.walk.position + 1)
+            self.walk.step()
             hits = self._hits()
             if until is not None and until.reached(self.walk) and until not in hits:
                 hits.append(until)

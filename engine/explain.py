@@ -169,6 +169,10 @@ class Words:
         """`∂z/∂w`, of two nodes by their names."""
         return self.kind.derivative(self.names[of], self.names[by])
 
+    def complete_after(self, node: Value) -> int:
+        """After how many steps of the backward pass nothing is added to a node's gradient any more."""
+        return max((self.rank[consumer] + 1 for consumer, _ in self.feeds.get(node, [])), default=0)
+
     def which(self, node: Value, operand: int) -> str:
         """What tells the derivative by one operand from that by all ways between the two nodes; empty if it is that."""
         parent = node.parents[operand]
@@ -240,13 +244,21 @@ def step_in_words(
     words: Words, index: int, node: Value, grad: float, received: Sequence[float], contributions: Sequence[Contribution]
 ) -> str:
     """One step of the walk: what the node has received, and the chain rule at each of its parents."""
+    head = f"step {index} of {len(words.order)} · {formula_line(words, node)}"
+    more = [f"  {told}"] if (told := parents_more(contributions)) else []
+    return "\n".join([head, str(step_rows(words, node, grad, received, contributions)), *more])
+
+
+def formula_line(words: Words, node: Value) -> str:
+    """`E_o1 = 0.5·v2   where v2 = (t1 − out_o1)²`: the node's formula, and what operands without a label stand for."""
     formula, where = words.own_formula(node)
-    head = f"step {index} of {len(words.order)} · {words.names[node]} = {formula}"
-    if where:
-        head += f"   where {where}"
+    return f"{words.names[node]} = {formula}" + (f"   where {where}" if where else "")
+
+
+def parents_more(contributions: Sequence[Contribution]) -> str:
+    """How many contributions `step_rows` leaves out; empty for none."""
     left_out = len(contributions) - MOST_LINES
-    more = f"\n  … and {left_out} parents more" if left_out > 0 else ""
-    return f"{head}\n{step_rows(words, node, grad, received, contributions)}{more}"
+    return f"… and {left_out} parents more" if left_out > 0 else ""
 
 
 def step_rows(

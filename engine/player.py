@@ -19,14 +19,13 @@ from string import Template
 from typing import Any, Unpack
 
 from engine.drawing import Drawing, Options
-from engine.explain import MOST_LINES
+from engine.explain import formula_line, parents_more
 from engine.folding import MANY_NODES, Box, Fold, members
 from engine.graph import nodes, paths_to_all
 from engine.mistakes import Hypothesis, likely_mistakes
 from engine.picture import LINE_HEIGHT, Picture, texts
 from engine.text import counted, shorten
 from engine.themes import THEMES, Theme
-from engine.value import Value
 from engine.walk import Backprop, Step, Why
 
 MOST_DETAIL = 3  # paths in a node's story, and mistakes of one kind that a question knows; 1 in a large graph
@@ -237,11 +236,8 @@ class _Telling:
         picture.leave_look_to_the_page()
         boxes = [self._box(box, picture) for box in self.drawing.boxes]
         sent: dict[int, list[int]] = {}  # the edges of each step
-        edges = [
-            self._edge(number, element, picture, sent)
-            for number, element in enumerate(self.drawing.edge_elements(picture))
-        ]
         elements = self.drawing.edge_elements(picture)
+        edges = [self._edge(number, element, picture, sent) for number, element in enumerate(elements)]
         steps = []
         for step in self.recording.steps:
             here = sent.get(step.index, [])
@@ -284,7 +280,7 @@ class _Telling:
             "title": title,
             "ranks": ranks,
             "texts": history,
-            "complete": max(map(self._completed, members(box))),
+            "complete": max(map(self.words.complete_after, members(box))),
             "summed": self._summed(box),
             "why": self._why(box),
         }
@@ -293,10 +289,6 @@ class _Telling:
         if isinstance(box, Fold):
             return f"{shorten(box.path)}, {self.drawing.size(box)}"
         return self.words.forward_line(box) if not box.is_constant else f"the constant {self.words.number(box.data)}"
-
-    def _completed(self, node: Value) -> int:
-        """After how many steps nothing is added to a node's gradient any more."""
-        return max((self.words.rank[consumer] + 1 for consumer, _ in self.words.feeds.get(node, [])), default=0)
 
     def _summed(self, box: Box) -> int:
         """The step that asks for the node's gradient as a sum over paths; 0 where none does."""
@@ -335,13 +327,12 @@ class _Telling:
     def _step(self, step: Step, edges: list[int], amounts: list[Any]) -> dict[str, Any]:
         words = self.words
         formula, where = words.own_formula(step.node)
-        left_out = len(step.contributions) - MOST_LINES
         return {
             "now": self.number[self.drawing.box_of(step.node)],
             "head": f"{words.names[step.node]} = {formula}",
             "where": f"where {where}" if where else "",
             "rows": step.rows.rows,
-            "more": f"… and {left_out} parents more" if left_out > 0 else "",
+            "more": parents_more(step.contributions),
             "edges": edges,
             "amounts": amounts,
             "to": [self.number[self.drawing.box_of(one.parent)] for one in step.contributions],
@@ -382,8 +373,7 @@ def _table_row(step: Step, place: int) -> str:
     """A step in the table of all; its link opens the player in that place at the step."""
     (_, _, gradient), *rest = step.rows.rows
     sends = "".join(f"<div>{html.escape(' '.join(row))}</div>" for row in rest)
-    more = len(step.contributions) - MOST_LINES
-    sends += f"<div>… and {more} parents more</div>" if more > 0 else ""
-    head = str(step).partition("\n")[0].partition(" · ")[2]
-    cells = "".join(f"<td>{cell}</td>" for cell in (html.escape(head), html.escape(gradient), sends))
+    sends += f"<div>{more}</div>" if (more := parents_more(step.contributions)) else ""
+    formula = formula_line(step.words, step.node)
+    cells = "".join(f"<td>{cell}</td>" for cell in (html.escape(formula), html.escape(gradient), sends))
     return f'<tr><th scope="row"><a href="#step={"," * place}{step.index}">{step.index}</a></th>{cells}</tr>'

@@ -76,7 +76,7 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
         hypotheses = _mistakes_at_gradient(comparison, asked.node)
         mistakes = _fitting(hypotheses, _fits(answer if isinstance(answer, str) else row.answer, row.obtained))
     words, gradient = walk.words, asked.kind == "gradient"
-    shown = f"∂{words.names[asked.root]}/∂{words.names[asked.node]}" if gradient else shorten(key)
+    shown = words.derivative(asked.root, asked.node) if gradient else shorten(key)
     said = [row.message, _perhaps(mistakes)]
     message = "\n".join(part for part in said if part)
     expected = row.expected if row.expected is not None and math.isfinite(row.expected) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.blanks import Blank, blanks
-from engine.explain import MOST_LINES
+from engine.explain import parents_more
 from engine.formula import Source
 from engine.prediction import Prediction, judge_blank
 from engine.session import without_comment
@@ -60,8 +60,8 @@ class Quiz:
             elif not self._filled_in(asked[place], begun, right):
                 self._say("The step is not made; `s` asks again.")
                 return False
-        if len(step.contributions) > MOST_LINES:
-            self._say(f"  … and {len(step.contributions) - MOST_LINES} parents more")
+        if more := parents_more(step.contributions):
+            self._say(f"  {more}")
         return True
 
     def _filled_in(self, blank: Blank, begun: str, right: str) -> bool:

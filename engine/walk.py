@@ -48,7 +48,7 @@ class Step:
     def __str__(self) -> str:
         return step_in_words(self.words, self.index, self.node, self.grad, self.received, self.contributions)
 
-    @property
+    @cached_property
     def rows(self) -> Rows:
         """The lines of the step, each a left side, a sign and a right side."""
         return step_rows(self.words, self.node, self.grad, self.received, self.contributions)
@@ -300,6 +300,11 @@ class Backprop:
         if not 0 <= position <= len(self.order):
             raise IndexError(f"The walk has {len(self.order)} steps; there is no position {position}.")
         self._check_all_untouched()
+        self._move_to(position)
+        return self
+
+    def _move_to(self, position: int) -> None:
+        """Go there, where the graph as a whole is known to be untouched."""
         try:
             self._undo_to(position)
         except KeyboardInterrupt:
@@ -307,7 +312,6 @@ class Backprop:
             raise
         while self.position < position:
             self._advance(self.order[self.position])
-        return self
 
     def run_to(self, node: Value | str) -> Backprop:
         """Go, forward or back, to where the node's gradient is complete and not yet passed on.
@@ -336,7 +340,7 @@ class Backprop:
 
         def work() -> None:
             self._begin_with(changed)
-            self.goto(self._same_place(order, here))
+            self._move_to(self._same_place(order, here))
 
         self._all_or_nothing(work)
         return self
@@ -455,8 +459,7 @@ class Backprop:
 
     def is_complete(self, node: Value) -> bool:
         """Whether nothing is added to the node's gradient any more."""
-        words = self.words
-        return all(words.rank[consumer] < self.position for consumer, _ in words.feeds.get(node, []))
+        return self.words.complete_after(node) <= self.position
 
     def why(self, node: Value | str) -> Why:
         """The paths from the loss to `node`, the ten largest products, and the sum that is its gradient.
@@ -474,14 +477,14 @@ class Backprop:
         """Be at a position, and then again where the walk was, also after an error or Ctrl-C."""
         here = self.position
         try:
-            self.goto(position)
-            yield
-        finally:
             try:
-                self.goto(here)
-            except KeyboardInterrupt:
-                self.goto(here)
-                raise
+                self.goto(position)
+                yield
+            finally:
+                self._move_to(here)
+        except KeyboardInterrupt:  # which may have come on the way back
+            self._move_to(here)
+            raise
 
     def predict(self, question: Value | str, answer: Any, *, digits: int = 3) -> Prediction:
         """Judge a prediction of the loss's gradient by a node, as `compare` judges an answer, and count it in `score`.

@@ -650,6 +650,16 @@ def test_a_prediction_may_speak_of_the_gradients_that_it_builds_on(session):
     assert walk.position == 0
 
 
+def test_a_stop_far_down_a_long_chain_is_reached_without_looking_the_graph_over_at_each_step(capsys):
+    y = Value(0.5, "x")
+    for _ in range(4_000):
+        y = y * 1.0001 + 0.0001
+    walk = Backprop(y)
+    walk.interact(commands=["b x", "c"])
+    assert walk.position == len(walk) == 8_000
+    assert "stopped at x: ∂v8000/∂x = 1.49" in capsys.readouterr().out
+
+
 def test_a_condition_that_stops_does_not_tell_what_will_be_asked(session):
     out, _, _ = session("predict", "b abs(grad) > 0.03", "goto 10", "until out_h1")
     assert "stopped where abs(grad) > 0.03\n" in out
