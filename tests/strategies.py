@@ -13,6 +13,7 @@ from engine import DomainError, Value, build, dot, maximum, minimum, total
 from engine.formula import Graph
 from engine.ops import POWER
 from engine.value import record
+from nn import Layer, Module
 from tests.reference import ROWS, arity
 
 CASES = Path(__file__).parent / "cases"
@@ -120,3 +121,16 @@ def is_tame(node: Value) -> bool:
     )
     whole = node._row is POWER and node.parents[0].data < 0.0  # a whole exponent has no neighbours
     return all(abs(x) < 20.0 for x in numbers) and all(abs(gap) > 1e-3 for gap in gaps) and (not near_bound or whole)
+
+
+class Tied(Module):
+    """A net whose first two layers are one."""
+
+    def __init__(self) -> None:
+        self.layer = Layer(2, 2, "tanh", seed=0)
+        self.layers = [self.layer, self.layer, Layer(2, 1, "linear", seed=1)]
+
+    def __call__(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -14,6 +14,7 @@ from engine.graph import names
 from nn import MLP, BatchNorm, Layer, Module, Neuron, cross_entropy, mse
 from nn.layers import without_example
 from nn.losses import LOSSES
+from tests.strategies import Tied
 from tests.test_nets import Mixture
 
 X = [[0.5, -1.0], [1.5, 0.3], [-0.2, 0.8]]
@@ -589,16 +590,6 @@ def test_a_parameter_behind_a_function_of_its_own_is_put_to_use_with_it():
 
 
 def test_a_shared_module_is_at_home_where_it_is_first():
-    class Tied(Module):
-        def __init__(self):
-            self.layer = Layer(2, 2, "tanh", seed=0)
-            self.layers = [self.layer, self.layer, Layer(2, 1, "linear", seed=1)]
-
-        def __call__(self, x):
-            for layer in self.layers:
-                x = layer(x)
-            return x
-
     model = Tied()
     groups = model.groups(mse(model(X[0]), 1.0))
     assert set(groups.values()) == {"inputs", "layer.unit1", "layer.unit2", "layers3.unit1", "loss"}

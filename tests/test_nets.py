@@ -21,7 +21,7 @@ from nn import MLP, Adam, BatchNorm, Layer, Module, Neuron, fit, mse
 from nn.activations import ACTIVATIONS, as_activation
 from nn.init import INITS, first_weights
 from nn.layers import ForwardError
-from tests.strategies import case, leaf_gradients
+from tests.strategies import Tied, case, leaf_gradients
 
 NUMBER = st.floats(-3.0, 3.0).map(lambda x: round(x, 3))
 
@@ -408,16 +408,6 @@ def test_a_function_with_parameters_is_a_module():
 
 
 def test_shared_parameters_are_there_once():
-    class Tied(Module):
-        def __init__(self):
-            self.layer = Layer(2, 2, "tanh", seed=0)
-            self.layers = [self.layer, self.layer, Layer(2, 1, "linear", seed=1)]
-
-        def __call__(self, x):
-            for layer in self.layers:
-                x = layer(x)
-            return x
-
     net = Tied()
     assert len(net.parameters()) == 9
     assert names(net)[0] == "layer.neurons.0.weights.0"

@@ -73,9 +73,9 @@ def text_of(cell):
     """What a reader sees of a cell's outputs, with the words in its pictures."""
     parts = []
     for output in outputs(cell):
-        data = output.get("data", {})
         parts.append(output.get("text", ""))  # what is printed may come in pieces
-        parts += [f"{text}\n" for text in [data.get("text/plain", ""), *svg_texts(data.get("image/svg+xml"))]]
+        if data := output.get("data"):
+            parts += [f"{text}\n" for text in [data.get("text/plain", ""), *svg_texts(data.get("image/svg+xml"))]]
     return "".join(parts)
 
 
