@@ -5,6 +5,8 @@
 //   steps: what is applied, the amounts and edges that belong to it, to which boxes each contribution goes, what is
 //     asked of who predicts, and its words
 //   boxes: the elements of the picture, when they are applied, the texts of their gradients, and their stories
+//   edges: their elements, and the last step that sends along each
+//   start: what is shown before the first step; mistakes: texts that questions share; line: the height of one
 class Player {
   constructor(section) {
     this.section = section;
