@@ -35,7 +35,7 @@ def quiet() -> np.errstate:
 
 def _piecewise(function: Callable[[float], float]) -> Callable[[Any], Any]:
     """A function that NumPy does not have, number by number."""
-    each = np.frompyfunc(function, 1, 1)
+    each: Callable[[Any], Any] = np.frompyfunc(function, 1, 1)
     return lambda x: array(each(x))
 
 
@@ -82,7 +82,7 @@ def _largest(xs: Sequence[Any]) -> Any:
 
 
 def _chosen(comparison: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    return lambda x, y, chosen, other: np.where(comparison(x, y), chosen, other).view(Array)
+    return lambda x, y, chosen, other: array(np.where(comparison(x, y), chosen, other))
 
 
 _erf, _erfc = _piecewise(math.erf), _piecewise(math.erfc)

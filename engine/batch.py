@@ -37,7 +37,7 @@ class Batch:
 
     def value(self, node: Value) -> Any:
         """The node's values; a constant's, and that of a leaf which was not given, is one number."""
-        return self.values[node] if node in self.values else node.data
+        return self.values.get(node, node.data)
 
     def operands(self, node: Value) -> tuple[Any, ...]:
         """The values of a node's parents."""

@@ -255,6 +255,7 @@ def _dot_partials(out: Any, *operands: Any) -> tuple[Any, ...]:
 
 
 def dot_terms(*operands: Any) -> list[Any]:
+    """The terms of a weighted sum: each w·x, and the bias."""
     ws, xs, bias = _halves(operands)
     return [*map(mul, ws, xs), *bias]
 
