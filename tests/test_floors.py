@@ -36,7 +36,10 @@ FLOORS = {
     "engine.arrays": 0.5,  # the table over NumPy arrays
     "engine.batch": 3,  # a recorded graph at many points
     "engine.blanks": 5.1,  # what can be asked at a step of a walk
-    "engine.mistakes": 5.2,
+    "engine.rules": 5,  # mistaken rules for a local derivative
+    "engine.mistakes": 5.2,  # at one step
+    "engine.hypotheses": 5.3,  # in a whole graph
+    "engine.naming": 5.4,
     "engine.expression": 5.5,
     "engine.stops": 5.6,
     "engine.terminal": 1,  # lines and colours alone
