@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from engine import ops
 from engine.explain import Words
+from engine.graph import search
 from engine.ops import Primitive
 from engine.text import counted, shorten
 from engine.value import Value
@@ -63,7 +64,11 @@ class Local:
 
     def rule(self, out: Any, x: Any) -> Any:
         """The textbook derivative of a function of one operand, at other numbers than its own."""
-        return self.row.derivatives(out, (x,), textbook=True)[0]
+        return self.row.derivatives(out, (x, *self.operands[1:]), textbook=True)[0]
+
+    def again(self, x: Any) -> Any:
+        """The function of one operand, at another number than its own."""
+        return self.row(x, *self.operands[1:])
 
     def said(self, text: str, words: Words) -> str:
         """The text with the names put in."""
@@ -71,9 +76,9 @@ class Local:
             node=written(words, self.node),
             parent=written(words, self.parent),
             other=written(words, self.node.parents[self.other]),
-            function=self.row.symbol,
+            function="the power" if self.row is ops.POWER else self.row.symbol,
             right=_right(words, self.node, self.operand) if "{right}" in text else "",
-            terms=counted(terms(self.parent), "term"),
+            terms=counted(round(share(self)) or len(self.node.parents), "term"),
         )
 
 
@@ -108,10 +113,13 @@ FUNCTIONS = [  # of one operand, with a derivative to be forgotten
     for row in ops.TABLE.values()
     if isinstance(row.partials, tuple) and len(row.partials) == 1 + len(row.defaults) and row not in (*LINEAR, ops.ABS)
 ]
+ACTIVATIONS = (
+    ops.SIGMOID, ops.TANH, ops.RELU, ops.LEAKY_RELU, ops.ELU, ops.GELU, ops.SILU, ops.SOFTPLUS, ops.SOFTSIGN,
+    ops.SIN, ops.COS, ops.ATAN, ops.ERF,
+)  # fmt: skip
 PRODUCTS = (ops.MULTIPLY, ops.DOT)
 SUMS = (ops.ADD, ops.SUBTRACT, ops.TOTAL, ops.DOT)
-CURVES = [row for row in FUNCTIONS if not row.defaults]  # whose rule may be taken at other numbers
-STEEP = [row for row in CURVES if row not in (ops.STEP, ops.SIGN)]
+STEEP = [row for row in FUNCTIONS if row not in (ops.STEP, ops.SIGN)]
 
 
 def partner(at: Local) -> tuple[int, ...]:
@@ -120,21 +128,73 @@ def partner(at: Local) -> tuple[int, ...]:
     return () if at.operand >= 2 * half else ((at.operand + half) % (2 * half),)
 
 
+def is_weight(node: Value, place: int) -> bool:
+    """Whether a factor of a product counts as a weight: by its name, or else because it is a leaf and stands first."""
+    if node.op:
+        return False
+    letter = node.label[:1]
+    return letter in "wWθ" or (place == 0 and letter not in "xXiayYtT")
+
+
+def is_parameter(leaf: Value, consumer: Value) -> bool:
+    """Whether a leaf counts as a parameter: a weight of this product, or a bias by its name."""
+    if consumer._row in PRODUCTS:
+        for factor, other, place in factors(consumer):
+            if factor is leaf:
+                return is_weight(leaf, place) and not is_weight(other, 1 - place)
+    return leaf.label[:1] in "bBwWθ"
+
+
+def _of_weight(at: Local) -> bool:
+    """Whether the operand is a weight, and the factor beside it an input."""
+    other = [(at.node.parents[place], int(place > at.operand)) for place in partner(at)]
+    mine = is_weight(at.parent, 1 - other[0][1]) if other else False
+    theirs = is_weight(*other[0]) if other else False
+    return mine if mine != theirs else not at.parent.op
+
+
 def is_term(at: Local) -> bool:
     """Whether the operand stands in a sum as a term."""
     return at.row is not ops.DOT or not partner(at)
 
 
-def terms(node: Value) -> int:
-    """How many terms a sum has that was written with + and −; 1 for what is no sum."""
-    count, stack = 0, [node]
+def summands(node: Value) -> list[Value]:
+    """The terms of a sum that was written with + and −, also of one with a sign or a constant factor before it."""
+    while node._row in (ops.NEGATE, ops.MULTIPLY, ops.DIVIDE) and not node.label:
+        operands = [parent for parent in node.parents if not parent.is_constant]
+        if len(operands) != 1:
+            break
+        node = operands[0]
+    found, stack = [], [node]
     while stack:
         one = stack.pop()
         if one._row in (ops.ADD, ops.SUBTRACT, ops.TOTAL) and (one is node or not one.label):
-            stack += one.parents
+            stack += reversed(one.parents)
         else:
-            count += 1
-    return count
+            found.append(one)
+    return found
+
+
+def are_examples(found: Sequence[Value]) -> bool:
+    """Whether the terms of a sum are examples, which share all weights, and not the outputs of one example."""
+    leaves = [{leaf for leaf in search(term)[1] if not leaf.is_constant} for term in found]
+    shared = set.intersection(*leaves)
+    weights = {
+        factor
+        for term in found
+        for node in search(term)[0]
+        if node._row in PRODUCTS
+        for factor, other, place in factors(node)
+        if is_weight(factor, place) and not is_weight(other, 1 - place)
+    }
+    return weights <= shared
+
+
+def factors(node: Value) -> Iterator[tuple[Value, Value, int]]:
+    """The factors of a product or a weighted sum, each with that beside it, and whether it is the first or second."""
+    half = len(node.parents) // 2
+    for place in range(2 * half):
+        yield node.parents[place], node.parents[(place + half) % (2 * half)], place // half
 
 
 def constant_factor(at: Local) -> float | None:
@@ -146,11 +206,17 @@ def constant_factor(at: Local) -> float | None:
     return None
 
 
-def _share(at: Local) -> float:
-    """How many terms a mean is over: of a constant factor 1/n before a sum of n terms; else 0."""
-    factor, count = constant_factor(at), terms(at.parent)
-    is_mean = factor is not None and count > 1 and factor != 0.0 and (1.0 / factor / count) % 1.0 < 1e-9
-    return float(count) if is_mean else 0.0
+def share(at: Local) -> float:
+    """How many examples a mean is over: n of a constant factor 1/n, or 1/2n, before a sum of them; else 0."""
+    factor, count = constant_factor(at), len(summands(at.parent))
+    if not factor or count < 2:
+        return 0.0
+    divisor = round(1.0 / factor)
+    if abs(divisor) < 2 or abs(divisor * factor - 1.0) > 1e-9:
+        return 0.0
+    if divisor % count == 0:
+        return float(count)
+    return float(abs(divisor)) if count % divisor == 0 else 0.0  # several terms for each
 
 
 def _half(at: Local) -> bool:
@@ -161,7 +227,7 @@ def _half(at: Local) -> bool:
 def _inner(at: Local) -> bool:
     """A constant factor that is no half, no two and no mean."""
     factor = constant_factor(at)
-    return factor is not None and factor not in (0.5, 2.0, 1.0, -1.0) and not _share(at)
+    return factor is not None and factor not in (0.5, 2.0, 1.0, -1.0) and not share(at)
 
 
 def _other_operands(at: Local) -> list[int]:
@@ -203,7 +269,7 @@ def _of_another(row: Primitive) -> Rule:
 _IN_TERMS_OF_OUT: list[tuple[Callable[[Any], Any], str, Collection[Primitive]]] = [
     (lambda a: 1.0 - a**2, "1 − {node}², the derivative of tanh,", [row for row in STEEP if row is not ops.TANH]),
     (lambda a: a * (1.0 - a), "{node}·(1 − {node}), the derivative of σ,", [r for r in STEEP if r is not ops.SIGMOID]),
-    (lambda a: 1.0 - a, "1 − {node}", (ops.SIGMOID, ops.TANH)),
+    (lambda a: 1.0 - a, "1 − {node}", STEEP),
     (lambda a: a * (1.0 + a), "{node}·(1 + {node})", (ops.SIGMOID,)),
     (lambda a: 1.0 + a**2, "1 + {node}²", (ops.TANH,)),
 ]
@@ -221,15 +287,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "derivative_at_a_not_z",
         "you took the derivative of {function} at {node} and not at {parent}",
-        lambda at: at.rule(at.row(at.out), at.out),
-        CURVES,
+        lambda at: at.rule(at.again(at.out), at.out),
+        [*FUNCTIONS, ops.POWER],
+        lambda at: at.operand == 0 and (at.row is not ops.POWER or at.node.parents[1].is_constant),
         cost=1.1,
     ),
     Rule(
         "derivative_at_z_not_a",
         "you put {parent} where {node} belongs in {right}",
         lambda at: at.rule(at.x, at.x),
-        CURVES,
+        FUNCTIONS,
+        lambda at: at.operand == 0,
         cost=1.2,
     ),
     Rule(
@@ -246,11 +314,20 @@ RULES: tuple[Rule, ...] = (
             f"you took {text} for the derivative of {{function}}, {{right}}",
             lambda at, gives=gives: gives(at.out),
             rows,
+            lambda at: at.operand == 0,
             cost=1.6,
         )
         for gives, text, rows in _IN_TERMS_OF_OUT
     ],
     *map(_of_another, _OTHER_CURVES),
+    Rule(
+        "wrong_activation_derivative",
+        "you took max(0, {parent}), and not the derivative of {function}, {right}",
+        lambda at: ops.RELU(at.x),
+        [row for row in FUNCTIONS if row is not ops.RELU],
+        lambda at: at.operand == 0,
+        cost=2.2,
+    ),
     Rule(
         "activation_derivative_twice",
         "you used the derivative of {function}, {right}, twice",
@@ -279,6 +356,15 @@ RULES: tuple[Rule, ...] = (
         "you took the natural logarithm for that to base 10",
         lambda at: at.derivative * math.log(10.0),
         (ops.LOG10, ops.LOG),
+        cost=1.4,
+    ),
+    Rule(
+        "log10_for_ln",
+        "you took the logarithm of {other} to base 10, and {right} has the natural one",
+        lambda at: at.derivative / math.log(10.0),
+        (ops.POWER,),
+        lambda at: at.operand == 1,
+        lambda at: (0,),
         cost=1.4,
     ),
     Rule(
@@ -331,13 +417,19 @@ RULES: tuple[Rule, ...] = (
         Rule("integrated_instead", "you integrated {function}, and its derivative was asked", gives, (row,), cost=1.6)
         for row, gives in (
             (ops.SIN, lambda at: -ops.COS(at.x)),
-            (ops.COS, lambda at: ops.SIN(at.x)),
             (ops.LOG, lambda at: at.x * at.out - at.x),
             (ops.SQRT, lambda at: at.x * at.out * (2.0 / 3.0)),
             (ops.SIGMOID, lambda at: ops.SOFTPLUS(at.x)),
             (ops.TANH, lambda at: ops.LOG(ops.COSH(at.x))),
         )
     ],
+    Rule(
+        "integrated_instead",
+        "you integrated {function}, and its derivative was asked",
+        lambda at: ops.SIN(at.x),
+        (ops.COS,),
+        cost=2.0,
+    ),
     Rule(
         "power_rule_on_exponential",
         "you took the rule for a power of {other}, and {parent} is the exponent",
@@ -410,16 +502,25 @@ RULES: tuple[Rule, ...] = (
         "you took {parent} itself, and the derivative is the other factor, {other}",
         lambda at: at.x,
         PRODUCTS,
-        _variable,
+        lambda at: _variable(at) and _of_weight(at),
         partner,
         cost=1.3,
+    ),
+    Rule(
+        "weight_for_input",
+        "you took {parent} itself, and the derivative is the other factor, {other}",
+        lambda at: at.x,
+        PRODUCTS,
+        lambda at: _variable(at) and not _of_weight(at),
+        partner,
+        cost=1.9,
     ),
     Rule(
         "input_factor_missing",
         "you left out the factor {other}",
         lambda at: 1.0,
         PRODUCTS,
-        lambda at: not at.parent.op and _variable(at),
+        lambda at: _variable(at) and _of_weight(at),
         partner,
         cost=1.1,
     ),
@@ -428,7 +529,7 @@ RULES: tuple[Rule, ...] = (
         "you left out the factor {other}",
         lambda at: 1.0,
         PRODUCTS,
-        lambda at: bool(at.parent.op) and _variable(at),
+        lambda at: _variable(at) and not _of_weight(at),
         partner,
         cost=1.1,
     ),
@@ -467,17 +568,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "sum_for_mean",
         "you left out the 1/n of the mean over {terms}",
-        lambda at: at.derivative * _share(at),
+        lambda at: at.derivative * share(at),
         (ops.MULTIPLY, ops.DIVIDE),
-        lambda at: _share(at) > 0.0,
+        lambda at: share(at) > 0.0,
         cost=0.9,
     ),
     Rule(
         "mean_twice",
         "you used the 1/n of the mean over {terms} twice",
-        lambda at: at.derivative / _share(at),
+        lambda at: at.derivative / share(at),
         (ops.MULTIPLY, ops.DIVIDE),
-        lambda at: _share(at) > 0.0,
+        lambda at: share(at) > 0.0,
         cost=1.2,
     ),
     Rule("sum_for_mean", "you left out the mean's 1/n", lambda at: 1.0, (ops.MEAN,), cost=0.9),
@@ -530,7 +631,7 @@ RULES: tuple[Rule, ...] = (
         lambda at: -at.derivative,
         (ops.ADD, ops.TOTAL, ops.DOT),
         lambda at: not at.parent.op and is_term(at),
-        cost=2.0,
+        cost=2.6,
     ),
     Rule(
         "softmax_diagonal_only",
@@ -584,3 +685,18 @@ def subsets(count: int) -> Iterator[tuple[int, ...]]:
     sizes: Iterable[int] = range(count - 1, 0, -1) if count <= MOST_PATHS else (count - 1, 1)
     for size in sizes:
         yield from combinations(range(count), size)
+
+
+def cost_of(rule: Rule, local: Local) -> float:
+    """A sign is lost where there is one: at a derivative of −1, or of another sign than a plain factor."""
+    if rule.key == "threshold_sign":
+        return 0.9 if local.parent.label.casefold().startswith(("th", "θ")) else rule.cost
+    if rule.key in ("sum_for_mean", "mean_twice") and share(local) == 2.0:  # or is it the ½ of a square?
+        return rule.cost if are_examples(summands(local.parent)) else rule.cost + 1.0
+    if rule.key == "derivative_at_a_not_z" and local.row is ops.POWER:
+        return 2.6
+    if rule.key != "sign_flipped":
+        return rule.cost
+    if local.row is ops.NEGATE or (local.row is ops.SUBTRACT and local.operand == 1):
+        return 1.0
+    return 1.8 if local.row in (ops.COS, ops.DIVIDE) else rule.cost
