@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from engine.compare import judge, read_answers
+from engine.answers import read_answers
+from engine.compare import judge
 from engine.debugger import Debugger
 from engine.drawing import RANKDIRS, Options, draw
 from engine.explain import update_in_words

@@ -35,6 +35,7 @@ FLOORS = {
     "engine.sampling": 5,
     "engine.arrays": 0.5,  # the table over NumPy arrays
     "engine.batch": 3,  # a recorded graph at many points
+    "engine.answers": 5,
     "engine.blanks": 5.1,  # what can be asked at a step of a walk
     "engine.mistakes": 5.2,
     "engine.expression": 5.5,
