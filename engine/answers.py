@@ -116,6 +116,7 @@ _NUMBER = re.compile(
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺" + _MINUS, "0123456789-+" + "-" * len(_MINUS), " ")
 
+_PARTED = re.compile(rf"\s*[-+{_MINUS}]?\s*\d[\d.,]*(\s)[\d.,\s]*")
 _LONGEST_NUMBER = 200  # characters, with all that stands around it
 
 _PART = re.compile(
@@ -148,13 +149,14 @@ def read_answer(text: str, source: Source | None = None, known: Collection[str] 
     if len(text) > LONGEST_FORMULA:  # for `Formula` to refuse
         return Reading(text, source)
     if is_left_out(text, known):
-        at = len(text) - len(text.lstrip())
-        raise source.error(NOT_ANSWERED, at, "Write a number or a formula, such as 0.25 or (a - y)*x.")
+        raise FormulaError(NOT_ANSWERED, line=source.line, hint="Write a number or a formula: 0.25, or (a - y)*x.")
     writing = _Writing(text, source)
     _strip(writing)
     equals = _EQUALS.search(writing.text)
     if equals and not re.search(r"\bif\b", writing.text):
         raise writing.error("An answer is one number or one formula.", equals.start(), "Write one side alone.")
+    if parted := _PARTED.fullmatch(writing.text):
+        raise writing.error("A number has no spaces within.", parted.start(1), "Write 1234.5 for 1 234.5.")
     number = _NUMBER.fullmatch(writing.text) if len(writing.text) <= _LONGEST_NUMBER else None
     if number is not None and not _uses_names(number, known):
         remark = _read_number(writing, number)
@@ -200,7 +202,7 @@ def _strip(writing: _Writing) -> None:
     if before := _BEFORE.match(writing.text):
         writing.put(0, before.end(), "")
     text = writing.text.rstrip()
-    a_number = re.search(r"(?<![\w.])\d+\.$", text)  # `8.`, as it stands
+    a_number = re.search(r"(?<![\w.,])\d+\.$", text)  # `8.`, as it stands
     if text[-1:] in (".", ",", ";") and text[-2:-1] not in (".", ",", ";") and not a_number:
         writing.put(len(text) - 1, len(writing.text), "")
 
