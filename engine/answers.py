@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,10 +62,7 @@ def read_answers(text: str) -> list[Answer]:
     A line that answers nothing, or answers again, is kept with its problem. Raises FormulaError for no answers.
     """
     found: dict[str, Answer] = {}
-    for line_number, line in enumerate(lines_of(text), start=1):
-        code = line.split("#", 1)[0]
-        if not code.strip():
-            continue
+    for line_number, line, code in _lines(text):
         start = len(code) - len(code.lstrip())
         parts = _LINE.match(code)
         name, end = (parts["name"].strip(), parts.end()) if parts else ("", len(code))
@@ -83,6 +80,28 @@ def read_answers(text: str) -> list[Answer]:
     if not found:
         raise FormulaError("The file has no answers.", hint="Write one a line, such as `dL/dw = 0.25`.")
     return list(found.values())
+
+
+def read_questions(text: str) -> list[str]:
+    """The questions of a file: lines as of `read_answers`, whose answers are passed over, or may be left out.
+
+    Raises FormulaError for no questions.
+    """
+    found = []
+    for _, _, code in _lines(text):
+        parts = _LINE.match(code)
+        found.append((parts["name"] if parts else code).strip())
+    if not found:
+        raise FormulaError("The file has no questions.", hint="Write one a line, such as `dL/dw`.")
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """The lines that hold something: their numbers, themselves, and what stands before a comment."""
+    for line_number, line in enumerate(lines_of(text), start=1):
+        code = line.split("#", 1)[0]
+        if code.strip():
+            yield line_number, line, code
 
 
 # An answer in other words
@@ -116,7 +135,7 @@ _NUMBER = re.compile(
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺" + _MINUS, "0123456789-+" + "-" * len(_MINUS), " ")
 
-_PARTED = re.compile(rf"\s*[-+{_MINUS}]?\s*\d[\d.,]*(\s)[\d.,\s]*")
+_PARTED = re.compile(rf"\s*[-+{_MINUS}]?\s*\d[\d.,]*(\s)\s*[\d.,][\d.,\s]*")
 _LONGEST_NUMBER = 200  # characters, with all that stands around it
 
 _PART = re.compile(

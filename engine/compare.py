@@ -54,20 +54,25 @@ def compare(
     Value or answers that are no mapping, ValueError for options without meaning, no answers at all, or data that
     was edited after the forward pass.
     """
-    if not isinstance(loss, Value):
-        raise TypeError(f"compare needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
     if not isinstance(answers, Mapping):
         raise TypeError(f"compare needs a mapping from names to answers, not {type(answers).__name__}.")
-    if convention not in ("gradient", "negative_gradient"):
-        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
+    check_options("compare", loss, lr, digits, convention)
     if not answers:
         raise ValueError("There are no answers to compare.")
+    given = [Answer(key if isinstance(key, str) else repr(key), answer) for key, answer in answers.items()]
+    return judge(loss, given, lr=lr, digits=digits, seed=seed, convention=convention)
+
+
+def check_options(what: str, loss: Value, lr: float | None, digits: int, convention: str) -> None:
+    """Raise TypeError for a loss that is no Value, ValueError for options without meaning; `what` needs them."""
+    if not isinstance(loss, Value):
+        raise TypeError(f"{what} needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+    if convention not in ("gradient", "negative_gradient"):
+        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
     if isinstance(lr, str) or (lr is not None and not math.isfinite(lr)):
         raise ValueError(f"The learning rate is a finite number such as 0.5, not {lr!r}.")
     if not isinstance(digits, int) or digits < 1:
         raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
-    given = [Answer(key if isinstance(key, str) else repr(key), answer) for key, answer in answers.items()]
-    return judge(loss, given, lr=lr, digits=digits, seed=seed, convention=convention)
 
 
 def judge(
