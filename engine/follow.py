@@ -339,20 +339,20 @@ class Table:
     def followed(self) -> dict[str, Followed]:
         """What becomes of each answer that was judged by itself alone, where it is seen beside the others."""
         became = {name: Followed(asked.verdict, "") for name, asked in self.numbers.items()}
-        wrong = [name for name, asked in self.numbers.items() if asked.verdict == "wrong" and asked.judge]
-        if not wrong or len(self.numbers) < 2:
+        unsettled = [name for name, asked in self.numbers.items() if asked.verdict != "right" and asked.judge]
+        if not unsettled or len(self.numbers) < 2:
             return became
         for recomputed in self._readings():
-            for name in wrong:
+            for name in unsettled:
                 found = recomputed.get(name)
                 if found is None or not found.sources or became[name].verdict == "right":
                     continue
                 verdict, message = self.numbers[name].judged_by(found)
-                if became[name].found is None or verdict != "wrong":
+                if verdict != "wrong" or (became[name].found is None and became[name].verdict == "wrong"):
                     became[name] = Followed(verdict, message, found, self._named(found.sources))
-            if all(became[name].verdict == "right" for name in wrong):
+            if all(became[name].verdict == "right" for name in unsettled):
                 break
-        for name in sorted(wrong, key=self._after_its_sources):
+        for name in sorted(unsettled, key=self._after_its_sources):
             slips = [
                 slip
                 for source in became[name].come
