@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from engine import ops
 from engine.explain import Words, derivation, local_derivation, update_in_words
-from engine.follow import Judge, Number, Table, beside_each_other
+from engine.follow import Judge, Number
 from engine.formula import Formula, FormulaError, Source, lines_of, tidy_name
 from engine.forward import as_float, refuse_outdated
 from engine.graph import find, named_nodes, names
+from engine.habits import judged_together
 from engine.printed import judge_number, judge_product, literal_of, rounding
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
@@ -134,7 +135,7 @@ def judge(
     refuse_outdated(loss, "compare")
     comparison = Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
     rows = {answer.name: comparison.row(answer) for answer in answers}
-    return Report(beside_each_other(comparison.table(), rows, comparison.words))
+    return judged_together(loss, rows, comparison.numbers, comparison.lr, comparison.words)
 
 
 _FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
@@ -484,12 +485,6 @@ class Comparison:
         picks = itertools.islice(itertools.product(*choices), MOST_WAYS)
         ways = (dict(pair for pair in picked if pair is not None) for picked in picks)
         return filter(None, ways), math.prod(map(len, choices)) > MOST_WAYS
-
-    # The answers beside each other
-
-    def table(self) -> Table:
-        """The numbers of all answers that were judged."""
-        return Table(self.loss, self.numbers, self.lr)
 
     @cached_property
     def _copied_words(self) -> Words:

@@ -122,6 +122,12 @@ class Number:
         return self.judge(self.sign * (nearest + self.own) / 2.0)
 
 
+def factors(node: Value) -> list[tuple[Value, Value]]:
+    """The pairs of operands that a product, or a weighted sum, multiplies; of others none."""
+    pairs = len(node.parents) // 2 if node._row in _PRODUCTS else 0
+    return list(zip(node.parents[:pairs], node.parents[pairs : 2 * pairs], strict=True))
+
+
 class Followed(NamedTuple):
     """What became of an answer in its table: by what `found` it follows, directly `come` from which answers.
 
@@ -232,8 +238,8 @@ class Table:
 
     @cached_property
     def engine(self) -> dict[Value, float]:
-        """The engine's gradients of the loss."""
-        passed, _ = Table(self.loss, {}).swept(self.loss)
+        """The gradients of the loss without the student's numbers, in the order of the backward pass."""
+        passed, _ = Table(self.loss, {}, self.lr, self.weights).swept(self.loss)
         return {node: grad.point for node, grad in passed.items()}
 
     def own(self, root: Value) -> dict[Value, float]:
@@ -267,8 +273,9 @@ class Table:
 
     # What every answer is by the others
 
-    def recomputed(self, form: _Form) -> dict[str, Carried]:
+    def recomputed(self, form: _Form | None = None) -> dict[str, Carried]:
         """Each answer as it follows from the others, where it does."""
+        form = form or _Form(self)
         corrections: dict[Value, list[tuple[Value, Carried]]] = {}
         by_question: dict[Question, Carried] = {
             ("value", self.loss, node): found for node, found in self._by_operands.items()
@@ -374,7 +381,7 @@ class Table:
 
     def _readings(self) -> Iterator[Mapping[str, Carried]]:
         """What each answer is by the others, for each way in which a student may have gone on."""
-        yield self.recomputed(_Form(self))
+        yield self.recomputed()
         if self.values:
             yield self.recomputed(_Form(self, self._by_operands))
             yield self.recomputed(_Form(self, values={}))

@@ -36,6 +36,7 @@ FLOORS = {
     "engine.blanks": 5.1,  # what can be asked at a step of a walk
     "engine.mistakes": 5.2,
     "engine.follow": 5.4,
+    "engine.habits": 5.45,
     "engine.expression": 5.5,
     "engine.stops": 5.6,
     "engine.terminal": 1,  # lines and colours alone
