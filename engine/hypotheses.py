@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,8 @@ def edges(at: Situation) -> Iterator[Guess]:
             )
 
 
-class _EdgeText(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _EdgeText:
     """The sentence about a mistaken rule, made when it is read."""
 
     at: Situation
@@ -191,7 +193,8 @@ def at_sizes(at: Situation) -> set[int]:
     return {size for size in sizes if size > 1}
 
 
-class _MissingText(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _MissingText:
     """The sentence about paths that are missing, made when it is read."""
 
     at: Situation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -152,13 +152,14 @@ def _recognised(x: Any, needed: Any, own: Symbol, library: list[tuple[Symbol, An
     if factor is not None:
         yield _Change(len(number(factor)), factor * own)
     stacked = np.array([values for _, values in library]) if library else np.empty((0, x.size))
+    ways: list[tuple[Any, Callable[[Symbol], Symbol]]] = [
+        (needed, lambda other: other),
+        (ratio, lambda other: own * other),
+        (1.0 / ratio, lambda other: own / other),
+        (needed - x, lambda other: own + other),
+    ]
     for sign in (1.0, -1.0):
-        for target, write in (
-            (needed, lambda s: s),
-            (ratio, lambda s: own * s),
-            (1.0 / ratio, lambda s: own / s),
-            (needed - x, lambda s: own + s),
-        ):
+        for target, write in ways:
             close = np.abs(sign * stacked - target) <= SAME * (np.abs(stacked) + np.abs(target))
             for row in np.flatnonzero(close.all(axis=1)):
                 text = write(sign * library[row][0])

@@ -274,6 +274,11 @@ _IN_TERMS_OF_OUT: list[tuple[Callable[[Any], Any], str, Collection[Primitive]]] 
     (lambda a: 1.0 + a**2, "1 + {node}²", (ops.TANH,)),
 ]
 
+
+def _over_out(gives: Callable[[Any], Any]) -> Callable[[Local], Any]:
+    return lambda at: gives(at.out)
+
+
 RULES: tuple[Rule, ...] = (
     Rule("sign_flipped", "you lost the sign of {right}", lambda at: -at.derivative, cost=2.2),
     Rule(
@@ -312,7 +317,7 @@ RULES: tuple[Rule, ...] = (
         Rule(
             "wrong_activation_derivative",
             f"you took {text} for the derivative of {{function}}, {{right}}",
-            lambda at, gives=gives: gives(at.out),
+            _over_out(gives),
             rows,
             lambda at: at.operand == 0,
             cost=1.6,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,8 @@ def throughout(at: Situation) -> Iterator[Guess]:
             yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(changes)))
 
 
-class _ThroughoutText(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _ThroughoutText:
     """The sentence about one mistake in several places."""
 
     at: Situation
