@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from tests.derivations.cases import planted
+from tests.derivations.planted import planted
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--seed", default="0")

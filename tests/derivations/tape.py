@@ -438,7 +438,9 @@ def symbols(graph: Graph) -> Pass:
 LR = 0.5
 
 
-def numbers(graph: Graph, rng: np.random.Generator, points: int) -> Pass:
-    """The chain rule at points drawn from the ranges."""
-    leaves: dict[str, Any] = {name: rng.uniform(*bounds, points) for name, bounds in graph.ranges.items()}
+def numbers(graph: Graph, rng: np.random.Generator, points: int, given: dict[str, float]) -> Pass:
+    """The chain rule at points drawn from the ranges, and at the given values after them."""
+    leaves: dict[str, Any] = {
+        name: np.append(rng.uniform(*bounds, points), given[name]) for name, bounds in graph.ranges.items()
+    }
     return Pass(graph, Numbers, leaves | {"lr": LR})

@@ -19,7 +19,9 @@ LONGEST, DEEPEST = 3000, 12  # characters; definitions put into each other
 STYLES = ("inner nodes", "factored", "expanded", "leaves")
 
 
-class _Printer(StrPrinter):
+class Printer(StrPrinter):
+    """SymPy's expressions as formulas."""
+
     def _print_Exp1(self, expr: Any) -> str:
         return "exp(1)"
 
@@ -30,7 +32,7 @@ class _Printer(StrPrinter):
         return repr(float(expr))
 
 
-_printer = _Printer()
+_printer = Printer()
 
 
 def written(expression: Any) -> str:
@@ -42,9 +44,9 @@ def in_style(graph: Graph, expression: Any, style: str) -> str | None:
     """The expression in a style, or None where that would be too long."""
     expression = sympy.sympify(expression)
     if style == "factored":
-        expression = sympy.factor_terms(expression) if _size(expression) > 60 else sympy.factor(expression, deep=False)
+        expression = sympy.factor_terms(expression) if size(expression) > 60 else sympy.factor(expression, deep=False)
     elif style == "expanded":
-        if _size(expression) > 250:
+        if size(expression) > 250:
             return None
         expression = sympy.expand_mul(expression, deep=False)
     elif style == "leaves":
@@ -53,7 +55,8 @@ def in_style(graph: Graph, expression: Any, style: str) -> str | None:
     return text if len(text) <= LONGEST else None
 
 
-def _size(expression: Any) -> int:
+def size(expression: Any) -> int:
+    """The nodes of an expression's tree."""
     return sum(1 for _ in sympy.preorder_traversal(expression))
 
 
@@ -92,7 +95,7 @@ FUNCTIONS: Mapping[str, Any] = {
     "tan": math.tan, "relu": lambda x: max(x, 0.0), "step": lambda x: 1.0 if x > 0 else 0.0,
     "sign": lambda x: (x > 0) - (x < 0), "leaky_relu": lambda x: x if x > 0 else LEAKY_SLOPE * x,
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), "elu": lambda x: x if x > 0 else math.expm1(x),
-    "mean": lambda *xs: sum(xs) / len(xs), "__builtins__": {},
+    "mean": lambda *xs: sum(xs) / len(xs), "pi": math.pi, "__builtins__": {},
 }  # fmt: skip
 
 
