@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 from collections import Counter
@@ -70,3 +71,15 @@ def planted(seed: int | str, count: int) -> Iterator[Case]:
             shape = rng.choice(sorted({found.mistake.shape for found in by_key[key]}))
             chosen = rng.choice([found for found in by_key[key] if found.mistake.shape == shape])
             yield drawn.planted(chosen, rng)
+
+
+def numbers(seed: int | str, count: int) -> Iterator[Case]:
+    """Those of such cases whose answer at the graph's own values is a wrong number."""
+    made = 0
+    for attempt in itertools.count():
+        for case in planted(f"{seed} number {attempt}", 2 * len(KEYS)):
+            if case.number:
+                yield case
+                made += 1
+                if made == count:
+                    return

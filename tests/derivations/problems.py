@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from tests.derivations import writing
 from tests.derivations.graphs import KINDS
 from tests.derivations.mistakes import mistakes
+from tests.derivations.printing import half_unit, printed
 from tests.derivations.tape import LR, Graph, Mistake, Node, Pass, numbers, symbols
 
 POINTS = 24  # the last one is the graph's own
@@ -35,6 +37,8 @@ class Case:
     first_wrong_node: str = ""
     accepted: list[tuple[str, str]] | None = None
     shape: str = ""
+    number: str = ""  # the answer at the graph's own values, where it is a wrong number there
+    accepted_number: list[tuple[str, str]] | None = None
     lr: float = LR
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,10 +115,21 @@ class Problem:
 
     def alike(self, answer: Any) -> list[tuple[str, str]]:
         """Every single mistake that gives this function, with each node where it shows first."""
-        pairs = [
-            (found.mistake.key, node) for found in self.found if same(found.answer, answer) for node in found.nodes
-        ]
-        return list(dict.fromkeys(pairs))
+        return self._pairs(found for found in self.found if same(found.answer, answer))
+
+    def _pairs(self, some: Iterable[Found]) -> list[tuple[str, str]]:
+        return list(dict.fromkeys((found.mistake.key, node) for found in some for node in found.nodes))
+
+    def at_the_given_values(self, answer: Any, digits: int) -> tuple[str, list[tuple[str, str]]]:
+        """The answer's number there, and the mistakes that give it; empty where it is undefined, tiny or right."""
+        number, right = float(answer[-1]), float(self.right[-1])
+        if not np.isfinite(number) or not 1e-6 < abs(number) < 1e6:
+            return "", []
+        text = printed(number, digits)
+        reach = half_unit(text) * 1.0001
+        if abs(right - float(text)) <= 2.0 * reach:
+            return "", []
+        return text, self._pairs(found for found in self.found if abs(found.answer[-1] - float(text)) <= reach)
 
     def case(self, answer: str, style: str, **more: Any) -> Case:
         return Case(
@@ -149,14 +164,16 @@ class Problem:
         expression = self.symbols.answer(found.mistake, self.wrt)
         text, style = writing.any_style(self.graph, expression, rng)
         self.check(text, found.answer)
-        accepted = self.alike(found.answer)
+        number, ties = self.at_the_given_values(found.answer, rng.randint(4, 9))
         return self.case(
             text,
             style,
             key=found.mistake.key,
             first_wrong_node=found.nodes[0],
-            accepted=accepted,
+            accepted=self.alike(found.answer),
             shape=found.mistake.shape,
+            number=number,
+            accepted_number=ties,
         )
 
 
