@@ -20,6 +20,7 @@ from engine.formula import Formula, FormulaError, record_or_compute
 from engine.forward import as_float, refuse_outdated
 from engine.graph import names
 from engine.habits import judged_together
+from engine.naming import Asked, Naming
 from engine.printed import judge_number, judge_product, literal_of, rounding
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
@@ -115,6 +116,7 @@ class Comparison:
         self.reader = Reader(loss, self.named, lr, unconnected, self.sampler.direct_operands)
         self.by_name = self.reader.by_name
         self.numbers: dict[str, Number] = {}  # of the answers of one student
+        self.asked: dict[str, Asked] = {}
         self._met: dict[tuple[Question, type, str], _Judged] = {}  # answers that were judged before
         self._derivations: dict[Question, str] = {}
 
@@ -139,9 +141,21 @@ class Comparison:
 
     def report(self, answers: Iterable[Answer]) -> Report:
         """The answers of one student, judged together."""
-        self.numbers = {}
+        self.numbers, self.asked = {}, {}
         rows = {answer.name: self.row(answer) for answer in answers}
-        return judged_together(self.loss, rows, self.numbers, self.lr, self.words)
+        report = judged_together(self.loss, rows, self.numbers, self.lr, self.words)
+        return Report(self.naming.named(report, self.asked), report.notes)
+
+    @cached_property
+    def naming(self) -> Naming:
+        """What names the mistakes in wrong answers."""
+        sign = -1.0 if self.convention == "negative_gradient" else 1.0
+        return Naming(self.words, self.few, lr=self.lr, sign=sign)
+
+    def few(self, question: Question, formula: Formula) -> dict[Value, Any]:
+        """The values of the leaves at a few points."""
+        candidates = self.points(question, formula)[:32]
+        return {leaf: [one.values[leaf] for one in candidates] for leaf in self.sampler.variables}
 
     def row(self, given: Answer) -> Row:
         """Judge one answer."""
@@ -161,6 +175,7 @@ class Comparison:
             verdict, obtained, message, answered = self._judged_once(question, formula, expected, given)
         except (Unanswerable, FormulaError) as error:
             return Row(name, shown, "invalid", expected, message=str(error))
+        self.asked[name] = Asked(question, formula, answered)
         if answered is not None:
             self.numbers[name] = answered
         row = Row(name, shown, verdict, expected, obtained, "\n".join(filter(None, [message, remark])))

@@ -53,9 +53,9 @@ class Edge(NamedTuple):
 class Situation:
     """∂root/∂target at some points, and all that a mistake on the way may use.
 
-    With `direct` the chain rule stops at labelled nodes. `own` are the gradients that a student gave for other nodes:
-    what comes after them is computed from them, and mistakes before them are none of this answer. `lr` is the learning
-    rate, where there is one.
+    With `direct` the chain rule stops at labelled nodes. `own` are the gradients that a student gave for other nodes,
+    None for right ones: what comes after them is computed from them, and mistakes before them are none of this answer.
+    `lr` is the learning rate, where there is one.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class Situation:
         self.own = {node: grad for node, grad in (own or {}).items() if node is not target and node is not root}
         self.tangents = batch.tangents(target, order[::-1], self.own)
         self.order = [node for node in order if node in self.tangents and node is not target]  # on the way to it
-        self.adjoints = batch.adjoints(root, order=order, own=self.own) | self.own
+        given = {node: grad for node, grad in self.own.items() if grad is not None}
+        self.adjoints = batch.adjoints(root, order=order, own=given) | given
         self.gradient = self.adjoints.get(target, 0.0) + np.zeros(batch.size)
         self.place = {node: place for place, node in enumerate([*self.order, target])}
         self._first: dict[Value, Value] = {}

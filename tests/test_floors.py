@@ -45,9 +45,9 @@ FLOORS = {
     "engine.cross_entropy": 5.3,
     "engine.throughout": 5.3,
     "engine.repair": 5.1,  # a student's formula as a graph
-    "engine.naming": 5.4,
     "engine.follow": 5.4,
     "engine.habits": 5.45,
+    "engine.naming": 5.5,
     "engine.expression": 5.5,
     "engine.stops": 5.6,
     "engine.terminal": 1,  # lines and colours alone
