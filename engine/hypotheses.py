@@ -51,6 +51,8 @@ from engine.situation import (
 from engine.text import counted, shorten
 from engine.value import Value
 
+MOST_INNER = 50  # nodes without a label between two with one
+
 # One edge
 
 
@@ -403,7 +405,8 @@ def inner_left_out(at: Situation) -> Iterator[Guess]:
     """The derivative of an operand by the target was left out, at whatever operation."""
     for edge in at.edges:
         if edge.parent is not at.target and edge.parent.op:
-            wrong = at.earliest(map(at.first, _directly_under(at, edge.parent))) if not edge.parent.label else at.target
+            below = [] if edge.parent.label else [at.first(one) for one in _directly_under(at, edge.parent)]
+            wrong = at.earliest(below or [at.target])
             change = at.batch.times(edge.sent, 1.0 - at.tangent(edge.parent))
             said = f"you left out the inner derivative, that of {at.name(edge.parent)} by {at.name(at.target)}"
             text = at_and_said(at, edge.node, said)
@@ -456,17 +459,22 @@ def _inner(at: Situation, node: Value, operand: int) -> Iterator[Guess]:
 
 
 def _directly_under(at: Situation, node: Value) -> dict[Value, Any]:
-    """The labelled nodes and leaves next under a node, with its derivative by each."""
+    """The labelled nodes and leaves next under a node, with its derivative by each; none where that takes too long."""
+    inner, stack = {node}, [node]
+    while stack and len(inner) <= MOST_INNER:
+        for parent in stack.pop().parents:
+            if parent in at.place and parent.op and not parent.label and parent not in inner:
+                inner.add(parent)
+                stack.append(parent)
+    if stack:
+        return {}
     found: dict[Value, Any] = {}
     pending: dict[Value, Any] = {node: 1.0}
-    for one in at.order[at.place[node] :] if node in at.place else []:
-        if one not in pending or (one.label and one is not node):
-            continue
+    for one in sorted(inner & at.place.keys(), key=at.place.__getitem__):
         outer = pending.pop(one)
         for parent, derivative in zip(one.parents, at.batch.local[one], strict=True):
-            if derivative is None or parent not in at.tangents:
-                continue
-            into = found if parent.label or not parent.op else pending
-            amount = at.batch.times(outer, derivative)
-            into[parent] = into[parent] + amount if parent in into else amount
+            if derivative is not None and parent in at.tangents:
+                into = pending if parent in inner else found
+                amount = at.batch.times(outer, derivative)
+                into[parent] = into[parent] + amount if parent in into else amount
     return found

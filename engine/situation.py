@@ -74,11 +74,10 @@ class Situation:
         self.own = {node: grad for node, grad in (own or {}).items() if node is not target and node is not root}
         self.tangents = batch.tangents(target, order[::-1], self.own)
         self.order = [node for node in order if node in self.tangents and node is not target]  # on the way to it
-        given = {node: grad for node, grad in self.own.items() if grad is not None}
-        self.adjoints = batch.adjoints(root, order=order, own=given) | given
+        self._given = {node: grad for node, grad in self.own.items() if grad is not None}
+        self.adjoints = batch.adjoints(root, order=order, own=self._given) | self._given
         self.gradient = self.adjoints.get(target, 0.0) + np.zeros(batch.size)
         self.place = {node: place for place, node in enumerate([*self.order, target])}
-        self._first: dict[Value, Value] = {}
         self._nearest: dict[Value, list[Value]] = {}
 
     @cached_property
@@ -122,28 +121,36 @@ class Situation:
 
     def swept(self, changed: dict[tuple[Value, int], Any]) -> Any:
         """The gradient with other local derivatives; a row for each way to change them."""
-        return self.batch.adjoints(self.root, changed, self.order, self.own).get(self.target, 0.0)
+        return self.batch.adjoints(self.root, changed, self.order, self._given).get(self.target, 0.0)
 
     def first(self, node: Value) -> Value:
         """The first labelled node on the way from `node` to the target, itself included."""
-        if node not in self._first:
-            met = [one for one in self._below(node) if one in self.tangents]
-            self._first[node] = self.earliest(met) if met else self.target
-        return self._first[node]
+        return self._firsts.get(node, self.target)
 
-    def _below(self, node: Value) -> list[Value]:
-        found: list[Value] = []
-        stack, seen = [node], {node}
-        while stack:
-            one = stack.pop()
-            if one is self.target or (one.label and one is not self.root) or not one.op:
-                found.append(one)
-                continue
-            for parent in one.parents:
-                if parent in self.tangents and parent not in seen:
-                    seen.add(parent)
-                    stack.append(parent)
+    @cached_property
+    def _firsts(self) -> dict[Value, Value]:
+        found = {self.target: self.target}
+        for node in reversed(self.order):
+            if node.label and node is not self.root:
+                found[node] = node
+            else:
+                found[node] = self.earliest([found[p] for p in node.parents if p in found])
         return found
+
+    def earliest(self, nodes: Iterable[Value]) -> Value:
+        """Of nodes whose gradients are wrong, the first on the way back; as the formulas read, of several."""
+        return min(nodes, key=lambda node: (self._depths.get(node, 0), self.reading[node]))
+
+    @cached_property
+    def _depths(self) -> dict[Value, int]:
+        """How many labelled nodes are passed on the longest way to each node: it lies behind those that it feeds."""
+        depths = {self.root: 0}
+        for node in self.order:
+            depth = depths.get(node, 0) + bool(node.label)
+            for parent in node.parents:
+                if parent in self.tangents:
+                    depths[parent] = max(depths.get(parent, 0), depth)
+        return depths
 
     @cached_property
     def examples(self) -> dict[Value, frozenset[int]]:
@@ -161,15 +168,6 @@ class Situation:
     def reading(self) -> dict[Value, int]:
         """Each node's place as the formulas read."""
         return {node: place for place, node in enumerate(self.words.names)}
-
-    def earliest(self, nodes: Iterable[Value]) -> Value:
-        """Of nodes whose gradients are wrong, the first on the way back; as the formulas read, of several."""
-        wrong = set(nodes)
-        above: set[Value] = set()
-        for node in self.order:
-            if node in wrong or node in above:
-                above.update(parent for parent in node.parents if parent in self.tangents)
-        return min(wrong - above or wrong, key=self.reading.__getitem__)
 
     @cached_property
     def families(self) -> dict[str, list[Value]]:

@@ -66,7 +66,7 @@ def throughout(at: Situation) -> Iterator[Guess]:
     for rows, gradients in _sweeps(at, [{place: given for place, (_, _, given) in one.items()} for one in batches]):
         for changes, gradient in zip(batches[rows], gradients, strict=True):
             rule, local, _ = next(iter(changes.values()))
-            cost = min(cost_of(one, tried) for one, tried, _ in changes.values())
+            cost = max(cost_of(one, tried) for one, tried, _ in changes.values())
             wrong = at.earliest([at.first(node.parents[operand]) for node, operand in changes])
             yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(changes)))
 
