@@ -110,7 +110,7 @@ class Agreement:
         node = question.node
         if question.kind == "value":
             largest = reduce(np.maximum, [np.abs(at.value(parent)) for parent in node.parents], np.float64(0.0))
-            return Gradient(at.value(node), True, 8.0 * np.spacing(largest))
+            return Gradient(at.value(node), 8.0 * np.spacing(largest))
         kind = "local" if question.kind == "local" else "gradient"
         grad = self.sampler.gradient(at, kind, question.root, node)
         if question.kind == "new":
@@ -118,10 +118,11 @@ class Agreement:
         negative = self.convention == "negative_gradient" and kind == "gradient"
         return grad._replace(value=-grad.value) if negative else grad
 
-    def usable(self, question: Question, given: Given) -> bool:
+    def is_usable_at_given(self, question: Question) -> bool:
         """Whether the engine's own answer has digits at the given values."""
-        grad = self.expected(question, given)
-        return bool(grad.steady) and math.isfinite(grad.value)
+        return bool(self.tried_at(question, self.sampler.home).count) and math.isfinite(
+            self.expected(question, self.sampler.given).value
+        )
 
     def points(self, question: Question) -> Tried:
         """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
@@ -168,8 +169,8 @@ class Agreement:
 
     def judge_formula(self, question: Question, formula: Formula) -> Judged:
         """Judge an answer over names at many points."""
-        tried, given = self.points(question), self.sampler.given
-        if tried.count + self.usable(question, given) < 2:
+        tried = self.points(question)
+        if tried.count + self.is_usable_at_given(question) < 2:
             return Judged(
                 "undecided", "No two points were found at which the engine's answer has digits to compare with."
             )
@@ -232,7 +233,7 @@ class Agreement:
 
     def _differs_at_given(self, question: Question, formula: Formula, literals: Literals) -> str:
         given = self.sampler.given
-        if not self.usable(question, given):
+        if not self.is_usable_at_given(question):
             return ""
         right = self.expected(question, given)
         answer = float(self._at(formula, given, literals))

@@ -43,8 +43,9 @@ def _piecewise(function: Callable[[float], float]) -> Callable[[Any], Any]:
 
 
 def _sigmoid(x: Any) -> Any:
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0.0, 1.0, small).view(Array) / (1.0 + small)
+    out = 1.0 / (1.0 + np.exp(-x))
+    tiny = np.asarray(x < -700.0)  # where e^−x may be infinite
+    return array(np.where(tiny, np.exp(x), out)) if tiny.any() else out
 
 
 def _softplus(x: Any) -> Any:

@@ -21,17 +21,18 @@ MOST_KEPT = 2**23  # numbers of a graph that are kept for the next question
 
 UP, DOWN = 1.0 + 2.0**-52, 1.0 - 2.0**-53  # times a number: a unit in its last place, or two
 SMALLEST = 2.0**-1022  # with all its digits
+LARGE = 2.0**500
 PATTERNS = 4  # all up, all down, and two mixtures
 
 Leaves = Mapping[Value, np.ndarray]
 
 
 class Gradient(NamedTuple):
-    """A derivative, whether it is steady, and what rounding alone may leave of one that is 0: numbers or arrays."""
+    """A derivative, what rounding alone may leave of one that is 0, and whether it has digits: numbers or arrays."""
 
     value: Any
-    steady: Any
     noise: Any
+    steady: Any = True
 
 
 class Ground:
@@ -146,15 +147,16 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
     leading = _leading_to(target, order)
     nothing = np.zeros(batch.size)
     if root not in leading:
-        return Gradient(nothing, nothing == 0.0, nothing)
+        return Gradient(nothing, nothing, nothing == 0.0)
     order = [node for node in order if node in leading and node is not target]
     exact = batch.adjoints(root, order=order, towards=leading)
-    largest, whole = nothing, np.isfinite(batch.value(target))
+    largest, moderate = nothing, nothing == 0.0
     for node in order:
-        whole &= _has_all_digits(exact[node])
+        idle = np.asarray(exact[node]) == 0.0  # in a branch that is not taken, which need not have a value
+        moderate = moderate & (idle | (_is_moderate(exact[node]) & _is_moderate(batch.value(node))))
         for place, parent in receivers(node):
             if parent in leading:
-                whole &= _has_all_digits(batch.local[node][place])
+                moderate = moderate & (idle | _is_moderate(batch.local[node][place]))
             if parent is target:
                 term = np.abs(batch.times(exact[node], batch.local[node][place]))
                 largest = np.fmax(largest, np.where(np.isfinite(term), term, 0.0))
@@ -163,11 +165,13 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
     moved = batch.adjoints(root, _nudged(batch, ground, order, leading), order, leading).get(target, 0.0)
     change = np.max(np.abs(np.atleast_2d(np.asarray(moved)) - grad), axis=0)
     is_nothing = (np.abs(grad) <= noise) & (change <= 4.0 * noise)
-    return Gradient(grad, whole & np.isfinite(grad) & ((change <= STEADY * np.abs(grad)) | is_nothing), noise)
+    return Gradient(grad, noise, moderate & np.isfinite(grad) & ((change <= STEADY * np.abs(grad)) | is_nothing))
 
 
-def _has_all_digits(x: Any) -> Any:
-    return (np.abs(x) >= SMALLEST) | (np.asarray(x) == 0.0)
+def _is_moderate(x: Any) -> Any:
+    """Whether a product with another such number can neither vanish nor become infinite."""
+    size = np.abs(x)
+    return (size < LARGE) & ((size > 1.0 / LARGE) | (size == 0.0))
 
 
 def moved_by(x: Any, factors: np.ndarray) -> Any:

@@ -252,7 +252,7 @@ class _AtBlank(_WithGradients):
         if blank.asks == "local":
             return local
         noise = abs(local.value) * incoming.noise + abs(incoming.value) * local.noise
-        return Gradient(incoming.value * local.value, incoming.steady & local.steady, noise)
+        return Gradient(incoming.value * local.value, noise, incoming.steady & local.steady)
 
 
 class Score:

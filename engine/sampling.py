@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,6 @@ from engine.arrays import gaps
 from engine.backprop import gradients
 from engine.batch import Batch
 from engine.explain import unlabelled_below
-from engine.forward import partials
 from engine.graph import (
     backward_order,
     computed_nodes,
@@ -24,7 +22,7 @@ from engine.graph import (
     leaves,
     recorded_derivatives,
 )
-from engine.points import STEADY, Gradient, Ground, Points
+from engine.points import Gradient, Ground, Points
 from engine.value import Value, clone
 
 NARROW, WIDE, NEAR = 2.0, 4.0, 0.0  # how far from 0 the leaves are drawn, or else near the given values
@@ -42,7 +40,7 @@ PUSHED = 6  # points from which that is tried
 CLOSE_TO = 2.0 ** -np.array([4.0, 9.0, 15.0])  # of the way between two points on both sides of a kink
 SECANTS = 3  # steps towards a kink
 
-NOTHING = Gradient(0.0, True, 0.0)
+NOTHING = Gradient(0.0, 0.0)
 
 Gaps = Callable[[Points], np.ndarray]
 """The signed distances of points to kinks: a row for each kink."""
@@ -90,24 +88,17 @@ class Sampler:
         return {self._original[parent] for one in inner for parent, _ in derivatives_by_parent(one)}
 
     def gradient(self, at: Given | Points, kind: str, root: Value, node: Value) -> Gradient:
-        """∂root/∂node, there. Of kind "local" the chain rule stops at labelled nodes, of "direct" at any."""
+        """∂root/∂node, there. Of kind "local" the chain rule stops at labelled nodes, of "direct" at any.
+
+        Whether it is steady is known at points alone.
+        """
         if isinstance(at, Points):
             return at.gradient(kind, root, node)
         if (kind, root) not in at.gradients:
-            at.gradients[kind, root] = self._swept(at, kind, root)
+            exact = self._sweep(kind, root, at.derivatives)
+            noise = self._noise(exact, at.derivatives)
+            at.gradients[kind, root] = {reached: Gradient(grad, noise[reached]) for reached, grad in exact.items()}
         return at.gradients[kind, root].get(node, NOTHING)
-
-    def _swept(self, given: Given, kind: str, root: Value) -> dict[Value, Gradient]:
-        exact = self._sweep(kind, root, given.derivatives)
-        noise = self._noise(exact, given.derivatives)
-        steady = {node: math.isfinite(grad) for node, grad in exact.items()}
-        for pattern in ("up", "down", "mixed", "mixed otherwise"):
-            moved = self._sweep(kind, root, self._nudged(given, pattern))
-            for node, grad in exact.items():
-                change = abs(moved.get(node, 0.0) - grad)
-                nothing = abs(grad) <= noise[node] and change <= 4.0 * noise[node]
-                steady[node] = steady[node] and (change <= STEADY * abs(grad) or nothing)
-        return {node: Gradient(grad, steady[node], noise[node]) for node, grad in exact.items()}
 
     def _noise(
         self, exact: Mapping[Value, float], derivatives: Mapping[Value, list[float | None]]
@@ -136,25 +127,6 @@ class Sampler:
         """Record these local derivatives in the copies."""
         for node, recorded in derivatives.items():
             self.copies[node].set_derivatives(recorded)
-
-    def _nudged(self, given: Given, pattern: str) -> dict[Value, list[float | None]]:
-        """The local derivatives in textbook form, with every recorded value moved by a unit in its last place."""
-        rng = random.Random(f"{self._seed} {pattern}")
-
-        def moved(node: Value) -> float:
-            value = given.value(node)
-            if node not in given.values:  # a constant stays
-                return value
-            up = pattern == "up" or (pattern != "down" and rng.random() < 0.5)
-            return math.nextafter(value, math.inf if up else -math.inf) if value else value
-
-        values = {node: moved(node) for node in self.copies}
-        return {
-            node: partials(
-                node._row, values[node], tuple([values[p] for p in node.parents]), node.parents, textbook=True
-            )
-            for node in self.forward
-        }
 
     # Many points
 
@@ -195,8 +167,17 @@ class Sampler:
 
         A point without a value is drawn again, but for leaves that have no part in that.
         """
-        reach = np.concatenate([np.full(count, reach) for reach, count in counts.items()])
-        columns = np.concatenate([self._columns(one, count, what) for one, count in counts.items()], axis=1)
+        reach = np.concatenate([np.full(count, one) for one, count in counts.items()])
+        columns = self._rng(what).random((len(self.variables), len(reach)))
+        columns *= 2.0
+        columns -= 1.0
+        near = reach == NEAR
+        columns[:, near] *= _spread(int(near.sum())) * self._around
+        columns[:, near] += self._home
+        columns *= np.where(near, 1.0, reach)
+        for place, leaf in enumerate(self.variables):
+            if leaf in self._compared_for_equality:
+                columns[place, np.flatnonzero(near)[::2]] = self._home[place]
         points = self._at(columns, reach)
         if points.valid.all():
             return points
@@ -211,16 +192,16 @@ class Sampler:
     def _home(self) -> np.ndarray:
         return np.array([[self.given.value(leaf)] for leaf in self.variables])
 
-    def _columns(self, reach: float, count: int, what: str) -> np.ndarray:
-        rng = self._rng(f"{reach} {what}")
-        shift: np.ndarray = rng.uniform(-1.0, 1.0, (len(self.variables), count))
-        if reach:
-            return reach * shift
-        columns = self._home + _spread(count) * shift * np.maximum(np.abs(self._home), 0.1)
-        for place, leaf in enumerate(self.variables):
-            if leaf in self._compared_for_equality:
-                columns[place, ::2] = self._home[place]
-        return columns
+    @cached_property
+    def _around(self) -> np.ndarray:
+        """How far near is, for each leaf."""
+        around: np.ndarray = np.maximum(np.abs(self._home), 0.1)
+        return around
+
+    @cached_property
+    def home(self) -> Points:
+        """The given values alone, as points."""
+        return self._at(self._home, np.array([NEAR]))
 
     @cached_property
     def _compared_for_equality(self) -> set[Value]:
@@ -232,13 +213,13 @@ class Sampler:
         """The points, with the leaves under an operation that has no value there drawn again."""
         rng = self._rng(f"again {what}")
         mended, left = columns.copy(), np.arange(len(reach))
-        width = np.where(reach == 0.0, 0.1 * np.maximum(np.abs(self._home), 0.1), reach)
-        centre = np.where(reach == 0.0, self._home, 0.0)
+        width = np.where(reach == NEAR, 0.1 * self._around, reach)
+        centre = np.where(reach == NEAR, self._home, 0.0)
         for attempt in range(1, MOST_MENDED + 1):
             for leaf_places, at, outgrown in self._causes(mended[:, left]):
                 columns_at = left[at]
                 # What grew too large is drawn nearer; what lies outside a domain is looked for farther out, in time.
-                factor = np.where(outgrown | (reach[columns_at] == 0.0), 0.5, 1.5 if attempt % 4 == 0 else 1.0)
+                factor = np.where(outgrown | (reach[columns_at] == NEAR), 0.5, 1.5 if attempt % 4 == 0 else 1.0)
                 grid = np.ix_(leaf_places, columns_at)
                 width[grid] *= factor
                 mended[grid] = centre[grid] + width[grid] * rng.uniform(-1.0, 1.0, (len(leaf_places), len(columns_at)))
