@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine import ops
 from engine.ops import Primitive
+
+if TYPE_CHECKING:
+    from engine.ops import Rules
 
 
 class Array(np.ndarray):
@@ -40,8 +43,9 @@ def _piecewise(function: Callable[[float], float]) -> Callable[[Any], Any]:
 
 
 def _sigmoid(x: Any) -> Any:
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0.0, 1.0, small).view(Array) / (1.0 + small)
+    out = 1.0 / (1.0 + np.exp(-x))
+    tiny = np.asarray(x < -700.0)  # where e^−x may be infinite
+    return array(np.where(tiny, np.exp(x), out)) if tiny.any() else out
 
 
 def _softplus(x: Any) -> Any:
@@ -150,16 +154,57 @@ FORMS: dict[Primitive, Callable[..., Any]] = {
 """The forward computation of every row, over arrays; the partials are those of the table itself."""
 
 
-def derivatives(row: Primitive, out: Any, operands: tuple[Any, ...], *, textbook: bool = False) -> tuple[Any, ...]:
-    """All partials of a row at many points. Of a condition they are 1 where a branch is taken and 0 where not."""
+def derivatives(
+    row: Primitive,
+    out: Any,
+    operands: tuple[Any, ...],
+    *,
+    textbook: bool = False,
+    wanted: Sequence[bool] | None = None,
+) -> tuple[Any, ...]:
+    """The partials of a row at many points, None where not `wanted`.
+
+    In the `textbook` form where that holds, which is away from a kink. Of a condition they are 1 where a branch is
+    taken and 0 where not.
+    """
     if row.selects:
         taken = row(*operands[:2], 1.0, 0.0)
         return (0.0, 0.0, taken, 1.0 - taken)
-    return row.derivatives(out, operands, textbook=textbook)
+    plain = _partials(row, row.partials, out, operands, wanted)
+    if not textbook or row.textbook is None:
+        return plain
+    known = _partials(row, row.textbook, out, operands, wanted)
+    at_kink = _at_kink(row, operands)
+    if not np.any(at_kink):
+        return known
+    return tuple([x if y is None else array(np.where(at_kink, x, y)) for x, y in zip(plain, known, strict=True)])
+
+
+def _partials(
+    row: Primitive, rules: Rules, out: Any, operands: tuple[Any, ...], wanted: Sequence[bool] | None
+) -> tuple[Any, ...]:
+    if not isinstance(rules, tuple):
+        return tuple(rules(out, *operands))
+    if wanted is None:
+        return tuple([rule(out, *operands) for rule in rules])
+    return tuple([rule(out, *operands) if one else None for rule, one in zip(rules, wanted, strict=True)])
+
+
+def _at_kink(row: Primitive, operands: Sequence[Any]) -> Any:
+    """Where the derivative of a row jumps."""
+    if row in _KINK_AT_ORIGIN:
+        return (np.asarray(operands[0]) == 0.0) & (np.asarray(operands[1]) == 0.0)
+    at_kink: Any = False
+    for gap in gaps(row, operands):
+        at_kink = at_kink | (np.asarray(gap) == 0.0)
+    return at_kink
 
 
 def gaps(row: Primitive, operands: Sequence[Any]) -> tuple[Any, ...]:
     """The signed distances to the kinks of a row, at many points; none for what has a kink at the origin alone."""
-    if row.kinks is None or row in (ops.HYPOT, ops.ATAN2):
+    if row.kinks is None or row in _KINK_AT_ORIGIN:
         return ()
     return row.kinks(*operands)
+
+
+_KINK_AT_ORIGIN = (ops.HYPOT, ops.ATAN2)

@@ -31,7 +31,9 @@ class Batch:
         with quiet():
             for node in self.forward:
                 operands = self.operands(node)
-                out = array(np.broadcast_to(node._row(*operands), self.size))
+                out = node._row(*operands)
+                if getattr(out, "shape", None) != (self.size,):
+                    out = array(np.broadcast_to(out, self.size))
                 self.values[node] = out
                 self.local[node] = self._local(node, out, operands)
 
@@ -46,26 +48,32 @@ class Batch:
         """The values of a node's parents."""
         return tuple([self.value(parent) for parent in node.parents])
 
-    def _local(self, node: Value, out: Array, operands: tuple[Any, ...], *, textbook: bool = False) -> Local:
-        every = derivatives(node._row, out, operands, textbook=textbook)
-        return tuple([None if p.is_constant else d for p, d in zip(node.parents, every, strict=True)])
+    def _local(self, node: Value, out: Array, operands: tuple[Any, ...]) -> Local:
+        wanted = [not parent.is_constant for parent in node.parents]
+        every = derivatives(node._row, out, operands, wanted=wanted)
+        return tuple([d if one else None for d, one in zip(every, wanted, strict=True)])
+
+    def needed(self) -> dict[Value, Any]:
+        """Where the root rests on a node; True where it does everywhere. A branch that is not taken it leaves alone."""
+        if not self.selects:
+            return dict.fromkeys([*self.forward, *self.values], True)
+        needed: dict[Value, Any] = {self.root: True}
+        for node in reversed(self.forward):
+            for place, parent in enumerate(node.parents if node in needed else ()):
+                taken = self.local[node][place] if node._row.selects and place >= 2 else None
+                used = needed[node] if taken is None else needed[node] & (taken == 1.0)
+                needed[parent] = needed.get(parent, False) | used
+        return needed
 
     def valid(self) -> np.ndarray:
         """Where every node that the root needs is finite."""
-        needed: dict[Value, Any] = {self.root: True}
+        needed = self.needed()
         finite = np.ones(self.size, dtype=bool)
-        for node in reversed(self.forward):
-            if node not in needed:
-                continue
-            finite &= np.isfinite(self.values[node]) | ~np.broadcast_to(needed[node], self.size)
-            for place, parent in enumerate(node.parents):
-                wanted = needed[node]
-                if node._row.selects and place >= 2:
-                    wanted = (
-                        wanted & (self.local[node][place] == 1.0) if self.local[node][place] is not None else wanted
-                    )
-                needed[parent] = needed.get(parent, False) | wanted
-        return finite
+        for node in self.forward:
+            if node in needed:
+                here = np.isfinite(self.values[node])
+                finite &= here if needed[node] is True else here | ~needed[node]
+        return finite.view(np.ndarray)
 
     def adjoints(
         self,
@@ -73,11 +81,13 @@ class Batch:
         changed: Mapping[tuple[Value, int], Any] | None = None,
         order: Iterable[Value] | None = None,
         own: Mapping[Value, Any] | None = None,
+        towards: Collection[Value] | None = None,
     ) -> dict[Value, Any]:
         """∂root/∂node of every node that it reaches, by the chain rule; with other local derivatives where `changed`.
 
-        A changed derivative may have rows, one for each way to change it; so has the result then. What nodes pass on
-        is `own` where it is given, and not what they have received.
+        A changed derivative may have rows, one for each way to change it; so has the result then. `order` holds the
+        nodes at which the chain rule is applied, and nothing is passed on but `towards` some, where they are given.
+        What nodes pass on is `own` where it is given, and not what they have received.
         """
         root = self.root if root is None else root
         changed, own = changed or {}, own or {}
@@ -88,7 +98,7 @@ class Batch:
                     continue
                 adjoint = own.get(node, adjoints[node])
                 for operand, (parent, derivative) in enumerate(zip(node.parents, self.local[node], strict=True)):
-                    if derivative is not None:
+                    if derivative is not None and (towards is None or parent in towards):
                         amount = self.times(adjoint, changed.get((node, operand), derivative))
                         adjoints[parent] = adjoints[parent] + amount if parent in adjoints else amount
         return adjoints
@@ -113,6 +123,8 @@ class Batch:
 
     def times(self, factor: Any, derivative: Any) -> Any:
         """The product; 0 where a factor is, since a branch that is not taken need not have a value."""
+        if derivative.__class__ is float and derivative == 1.0:
+            return factor
         product = factor * derivative
         if not self.selects:
             return product

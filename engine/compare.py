@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from engine import ops
+import numpy as np
+
+from engine.agreement import Agreement
 from engine.answers import Answer, Question, Reader, Unanswerable
 from engine.explain import Words, derivation, local_derivation, update_in_words
 from engine.follow import Judge, Number
 from engine.formula import Formula, FormulaError, record_or_compute
 from engine.forward import as_float, refuse_outdated
-from engine.graph import names
 from engine.habits import judged_together
 from engine.naming import Asked, Naming
 from engine.printed import judge_number, judge_product, literal_of, rounding
-from engine.report import Report, Row, Verdict
-from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
-from engine.text import number
+from engine.report import Mistake, Report, Row, Verdict
+from engine.sampling import NEAR
 from engine.value import Value
-
-POINTS = {NARROW: 16, WIDE: 4}
-NEARBY = 4  # points around the given values
-SEARCHED = {NARROW: 80, WIDE: 20, NEAR: 20} | dict.fromkeys(FAR, 20)  # for the other side of a kink
-MOST_WAYS = 1024  # of reading numbers in an answer as given values
-DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
-EXCUSED = 2  # points at which the answer alone may be undefined
-FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
 
 def compare(
@@ -94,6 +84,9 @@ def judge(
     return comparison.report(answers)
 
 
+POINTS = 32  # at which it is seen which mistake a formula is
+
+
 class _Judged(NamedTuple):
     """What became of an answer, whoever gave it; `number` is what it is at the given values, if it has one there."""
 
@@ -101,20 +94,18 @@ class _Judged(NamedTuple):
     obtained: float | None
     message: str
     number: Number | None = None
+    mistakes: tuple[Mistake, ...] = ()
 
 
-class Comparison:
+class Comparison(Agreement):
     """One graph, one set of options, and the answers of one student after the other; each `row` for itself."""
 
     def __init__(
         self, loss: Value, lr: float | None, digits: int, seed: int, convention: str, unconnected: Collection[str]
     ) -> None:
-        self.loss, self.lr, self.digits, self.convention = loss, lr, digits, convention
-        self.sampler = Sampler(loss, seed)
-        self.words = Words(loss)
-        self.named = names(loss)
+        super().__init__(loss, lr, seed, convention)
+        self.digits = digits
         self.reader = Reader(loss, self.named, lr, unconnected, self.sampler.direct_operands)
-        self.by_name = self.reader.by_name
         self.numbers: dict[str, Number] = {}  # of the answers of one student
         self.asked: dict[str, Asked] = {}
         self._met: dict[tuple[Question, type, str], _Judged] = {}  # answers that were judged before
@@ -123,19 +114,6 @@ class Comparison:
     def question(self, key: str) -> Question:
         """Read the key of an answer. Raises Unanswerable, FormulaError or LookupError."""
         return self.reader.question(key)
-
-    def expected(self, question: Question, candidate: Candidate) -> Gradient:
-        """The engine's answer at a point, whether it is steady there, and how far rounding may leave it from 0."""
-        node = question.node
-        if question.kind == "value":
-            operands = [abs(candidate.values.get(parent, parent.data)) for parent in node.parents]
-            return Gradient(candidate.values[node], True, 8.0 * math.ulp(max(operands, default=0.0)))
-        kind = "local" if question.kind == "local" else "gradient"
-        grad = self.sampler.gradient(candidate, kind, question.root, node)
-        if question.kind == "new":
-            return grad._replace(value=candidate.values[node] - (self.lr or 0.0) * grad.value)
-        negative = self.convention == "negative_gradient" and kind == "gradient"
-        return grad._replace(value=-grad.value) if negative else grad
 
     # The verdicts
 
@@ -150,12 +128,7 @@ class Comparison:
     def naming(self) -> Naming:
         """What names the mistakes in wrong answers."""
         sign = -1.0 if self.convention == "negative_gradient" else 1.0
-        return Naming(self.words, self.few, lr=self.lr, sign=sign)
-
-    def few(self, question: Question, formula: Formula) -> dict[Value, Any]:
-        """The values of the leaves at a few points."""
-        candidates = self.points(question, formula)[:32]
-        return {leaf: [one.values[leaf] for one in candidates] for leaf in self.sampler.variables}
+        return Naming(self.words, partial(self.few, count=POINTS), lr=self.lr, sign=sign)
 
     def row(self, given: Answer) -> Row:
         """Judge one answer."""
@@ -172,13 +145,14 @@ class Comparison:
         expected = self.expected(question, self.sampler.given).value
         try:
             formula, remark = self.reader.formula(given)
-            verdict, obtained, message, answered = self._judged_once(question, formula, expected, given)
+            verdict, obtained, message, answered, mistakes = self._judged_once(question, formula, expected, given)
         except (Unanswerable, FormulaError) as error:
             return Row(name, shown, "invalid", expected, message=str(error))
         self.asked[name] = Asked(question, formula, answered)
         if answered is not None:
             self.numbers[name] = answered
-        row = Row(name, shown, verdict, expected, obtained, "\n".join(filter(None, [message, remark])))
+        said = "\n".join(filter(None, [message, remark]))
+        row = Row(name, shown, verdict, expected, obtained, said, mistakes=mistakes)
         if verdict != "wrong":
             return row
         if question not in self._derivations:
@@ -204,13 +178,14 @@ class Comparison:
     def _judged(self, question: Question, formula: Formula, expected: float, answer: Any) -> _Judged:
         judge: Judge | None = None
         reach = 0.0
+        mistakes: tuple[Mistake, ...] = ()
         if any(used in self.by_name or used == "lr" for used in formula.names):
-            obtained = self._at(formula, self.sampler.given)
+            obtained = self.at_given(formula)
             if not math.isfinite(obtained):
-                self._refuse_undefined(formula)
-            verdict, message = self.judge_formula(question, formula)
+                self._refuse_undefined(question, formula)
+            verdict, message, mistakes = self.judge_formula(question, formula)
             if not math.isfinite(obtained):
-                return _Judged(verdict, None, message)
+                return _Judged(verdict, None, message, mistakes=mistakes)
         else:
             if not math.isfinite(expected):
                 raise Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
@@ -226,16 +201,17 @@ class Comparison:
                 return judge(-expected)[0]
             other = copy.copy(self)
             other.convention = "gradient" if sign < 0.0 else "negative_gradient"
-            return other.judge_formula(question, formula)[0]
+            return other.judge_formula(question, formula).verdict
 
         kind, root, node = question.kind, question.root, question.node
         given = Number(kind, root, node, obtained, reach, sign * expected, verdict, judge, turned, sign)
-        return _Judged(verdict, obtained, message, given)
+        return _Judged(verdict, obtained, message, given, mistakes)
 
-    def _refuse_undefined(self, formula: Formula) -> None:
+    def _refuse_undefined(self, question: Question, formula: Formula) -> None:
         """Raise FormulaError, pointing at the place, unless the formula has a value close by, as at a kink."""
-        near = itertools.islice(self.sampler.stream(NEAR), NEARBY)
-        if not any(math.isfinite(self._at(formula, candidate)) for candidate in near):
+        points = self.points(question).points
+        near = np.flatnonzero(points.reach == NEAR)
+        if not np.isfinite(self._at(formula, points, {}, near)).any():
             formula.evaluate(self.environment(formula, self.sampler.given), apply=record_or_compute)
 
     def _number(self, question: Question, formula: Formula, *, is_float: bool) -> tuple[float, float, Judge]:
@@ -258,154 +234,6 @@ class Comparison:
             return ""
         name = self.words.names[question.node]
         return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
-
-    def judge_formula(self, question: Question, formula: Formula) -> tuple[Verdict, str]:
-        """Judge an answer over names at many points."""
-        candidates = self.points(question, formula)
-        if len(candidates) < 2:
-            return "undecided", "No two points were found at which the engine's answer has digits to compare with."
-        found = self._agrees(question, formula, candidates, {})
-        if not found:
-            return "right", self._one_sided(candidates)
-        if not self.usable(question, self.sampler.given) or not self._agrees(
-            question, formula, [self.sampler.given], {}
-        ):
-            ways, more = self._put_in(formula)
-            for leaf_for in ways:
-                if not self._agrees(question, formula, candidates, leaf_for):
-                    return "right", "Given values were put in; with the names in their place it agrees everywhere."
-            if more:
-                return "undecided", (
-                    "It agrees at the given values, but they are put in, and too many leaves have the same ones to "
-                    "tell which is meant. Write the names."
-                )
-        here = [candidate for candidate in candidates if candidate.sides == self.sampler.given.sides]
-        if 1 < len(here) < len(candidates) and not self._agrees(question, formula, here, {}):
-            found += (
-                "\nIt is right on the side of each kink where the given values lie, and only there. For every value "
-                "say which side it is: step(x), or `a if x > 0 else b`."
-            )
-        return "wrong", found
-
-    def points(self, question: Question, formula: Formula) -> list[Candidate]:
-        """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
-        usable = {
-            reach: filter(lambda candidate: self.usable(question, candidate), self.sampler.stream(reach))
-            for reach in (NARROW, WIDE, NEAR, *FAR)
-        }
-        chosen = [
-            candidate for reach, wanted in POINTS.items() for candidate in itertools.islice(usable[reach], wanted)
-        ]
-        # The given values may lie where no point was drawn, beyond a kink: look around them too.
-        given = [self.sampler.given] if self.usable(question, self.sampler.given) else []
-        chosen += [*given, *itertools.islice(usable[NEAR], NEARBY if len(chosen) > 1 else sum(POINTS.values()))]
-        # Which sides a point lies on, all together, says which formula holds there: look for other combinations.
-        seen = {self._sides(formula, candidate) for candidate in chosen}
-        if any(seen):
-            for reach, candidates in usable.items():
-                for candidate in itertools.islice(candidates, SEARCHED[reach]):
-                    sides = self._sides(formula, candidate)
-                    if sides not in seen:
-                        seen.add(sides)
-                        chosen.append(candidate)
-        return chosen
-
-    def _one_sided(self, candidates: list[Candidate]) -> str:
-        """A note on a kink of the graph that was seen from one side alone."""
-        covered = set().union(*(candidate.sides for candidate in candidates))
-        alone = {node for node, kink, above in covered if (node, kink, not above) not in covered}
-        names = sorted(self.words.names[node] for node in alone if isinstance(node, Value))
-        return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
-
-    def usable(self, question: Question, candidate: Candidate) -> bool:
-        """Whether the engine's own answer has digits at a point."""
-        grad = self.expected(question, candidate)
-        return grad.steady and math.isfinite(grad.value)
-
-    def _sides(self, formula: Formula, candidate: Candidate) -> Sides:
-        """On which side of each kink of the graph and of the answer a point lies."""
-        sides = set(candidate.sides)
-
-        def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
-            sides.update([(place, kink, above) for kink, above in row.sides(operands)])
-
-        self._at(formula, candidate, observe=observe)
-        return frozenset(sides)
-
-    def _at(
-        self,
-        formula: Formula,
-        candidate: Candidate,
-        leaf_for: Mapping[ast.Constant, tuple[Value, float]] | None = None,
-        **hooks: Any,
-    ) -> float:
-        """The answer's value at a point, with leaves in place of the literals of `leaf_for`."""
-        if leaf_for:
-
-            def literal(node: ast.Constant) -> float:
-                if node in leaf_for:
-                    leaf, sign = leaf_for[node]
-                    return sign * candidate.values[leaf]
-                return float(node.value)  # type: ignore[arg-type]
-
-            hooks["literal"] = literal
-        return float(formula.evaluate(self.environment(formula, candidate), **hooks))
-
-    def environment(self, formula: Formula, candidate: Candidate) -> Mapping[str, Any]:
-        """What the names of an answer stand for at a point."""
-        return {"lr": self.lr} | {
-            name: candidate.values.get(self.by_name[name], self.by_name[name].data)
-            for name in formula.names
-            if name in self.by_name
-        }
-
-    def _agrees(
-        self,
-        question: Question,
-        formula: Formula,
-        candidates: list[Candidate],
-        leaf_for: Mapping[ast.Constant, tuple[Value, float]],
-    ) -> str:
-        """Empty where the answer agrees at the points, else where it does not."""
-        engine = [self.expected(question, candidate) for candidate in candidates]
-        # The first points set the scale: what lies far out, beyond a kink, must not drown the rest.
-        sizes = sorted(abs(right.value) for right in engine[: sum(POINTS.values())] if right.value) or [1.0]
-        scale = min(sizes[-1], DWARFED * sizes[len(sizes) // 2])
-        undefined = 0
-        for candidate, right in zip(candidates, engine, strict=True):
-            answer = self._at(formula, candidate, leaf_for)
-            tolerance = FORMULA_RTOL * abs(right.value) + FORMULA_ATOL * scale + 8.0 * right.noise
-            if not math.isfinite(answer):
-                undefined += 1
-                if undefined > min(EXCUSED, len(candidates) // 4):
-                    return f"The formula has no value at some points, such as {self.written(formula, candidate)}."
-            elif abs(answer - right.value) > tolerance:
-                return (
-                    f"For example at {self.written(formula, candidate)} it gives {number(answer, 9)}, "
-                    f"and the engine {number(right.value, 9)}."
-                )
-        return ""
-
-    def written(self, formula: Formula, candidate: Candidate) -> str:
-        """The point, by the names that an answer uses."""
-        used = [self.by_name[name] for name in formula.names if name in self.by_name]
-        return ", ".join(f"{self.words.names[node]} = {number(candidate.values[node], 4)}" for node in used[:5])
-
-    def _put_in(self, formula: Formula) -> tuple[Iterator[dict[ast.Constant, tuple[Value, float]]], bool]:
-        """Ways to read the formula's literals as given values of leaves, and whether there are too many to try."""
-        choices: list[list[tuple[ast.Constant, tuple[Value, float]] | None]] = []
-        powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
-        exponents = {power.right for power in powers}
-        for literal in formula.literals:
-            if literal in exponents:  # the 2 of a square is nobody's given value
-                continue
-            size = float(literal.value)  # type: ignore[arg-type]
-            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
-            if same:
-                choices.append([*((literal, (leaf, math.copysign(1.0, leaf.data))) for leaf in same), None])
-        picks = itertools.islice(itertools.product(*choices), MOST_WAYS)
-        ways = (dict(pair for pair in picked if pair is not None) for picked in picks)
-        return filter(None, ways), math.prod(map(len, choices)) > MOST_WAYS
 
     @cached_property
     def _copied_words(self) -> Words:

@@ -13,7 +13,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, NoReturn
 
 from engine import ops
@@ -385,6 +385,11 @@ class Formula:
         for argument in node.args:
             self._check(argument, depth + 1)
 
+    @cached_property
+    def size(self) -> int:
+        """How many numbers, names and operations it has, which is the work of evaluating it."""
+        return sum(isinstance(node, ast.expr) for node in ast.walk(self.tree))
+
     def literal_text(self, node: ast.Constant) -> str:
         """The literal as it was typed."""
         return self._segment(node)
@@ -416,7 +421,8 @@ class Formula:
         """The formula over numbers, Values or symbols, whatever the `environment` holds.
 
         `apply` performs each operation, `literal` gives what a number in the text stands for, and `observe` is told
-        of each operation and where it stands. Of a condition over plain numbers only the branch taken is evaluated.
+        of each operation and where it stands. Of a condition over plain numbers only the branch taken is evaluated;
+        over arrays both are.
         Unless `atomic`, a sum of products is one node.
         """
         return _Evaluation(self, environment, apply, literal, observe, atomic).of(self.tree)
@@ -485,6 +491,8 @@ class _Evaluation:
         x, y = self.of(test.left), self.of(test.comparators[0])
         numbers = [side.data if isinstance(side, Value) else side for side in (x, y)]
         taken = self._applied(row, (*numbers, 1.0, 0.0), node)
+        if getattr(taken, "shape", ()):  # at many points, and each takes its own branch
+            return self.apply(row, (x, y, self.of(node.body), self.of(node.orelse)))
         chosen, other = (node.body, node.orelse) if taken else (node.orelse, node.body)
         result = self.of(chosen)
         if not isinstance(x, Value) and not isinstance(y, Value):

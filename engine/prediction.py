@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.agreement import Tried, picked
 from engine.answers import Answer, Question, read_answer
 from engine.blanks import SUM_OF_PATHS, Blank
 from engine.compare import Comparison
@@ -19,15 +19,16 @@ from engine.expression import Expression
 from engine.formula import Formula, Source, record_or_compute
 from engine.graph import named_nodes
 from engine.mistakes import SAME, Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
+from engine.points import Gradient, Points
 from engine.printed import judge_number, judge_product, literal_of
 from engine.report import Mistake, Row
-from engine.sampling import NEAR, Candidate, Gradient
+from engine.sampling import NEAR, Given
 from engine.text import number, shorten, table
 from engine.value import Value
 from engine.walk import Backprop
 
 DIGITS = 3  # significant digits that a number needs
-CLOSE_BY = 8  # points at which a formula is tried besides the given values
+CLOSE_BY = 256  # points at which a formula is tried besides the given values
 NOT_ZERO = "It is not 0."  # who predicts 0 means that nothing comes, and not a number that is rounded to it
 MOST_TOLD = 3  # mistakes that fit an answer
 
@@ -106,7 +107,7 @@ def _row(walk: Backprop, key: str, asked: Question, expression: Expression, digi
         return Row(key, expression.text, "invalid", message="This gradient is what is asked.")
     comparison = _WithGradients(walk, expression, digits)
     given = comparison.sampler.given
-    verdict, message = comparison.judge_formula(asked, expression.formula)
+    verdict, message, _ = comparison.judge_formula(asked, expression.formula)
     environment = comparison.environment(expression.formula, given)
     obtained = float(expression.formula.evaluate(environment, apply=record_or_compute))
     return Row(key, expression.text, verdict, comparison.expected(asked, given).value, obtained, message)
@@ -215,21 +216,20 @@ class _WithGradients(Comparison):
         super().__init__(walk.loss, None, digits, 0, "gradient", ())
         self._expression = expression
 
-    def environment(self, formula: Formula, candidate: Candidate) -> Mapping[str, Any]:
-        """What the names stand for at a point, gradients too."""
+    def environment(self, formula: Formula, at: Given | Points) -> dict[str, Any]:
+        """What the names stand for there, gradients too."""
         return self._expression.environment(
-            lambda node: candidate.values.get(node, node.data),
-            lambda node: self.sampler.gradient(candidate, "gradient", self.loss, node).value,
+            at.value, lambda node: self.sampler.gradient(at, "gradient", self.loss, node).value
         )
 
-    def written(self, formula: Formula, candidate: Candidate) -> str:
-        """The point, by the names that the answer uses, gradients too."""
-        used = list(self.environment(formula, candidate).items())[:5]
-        return ", ".join(f"{Expression.as_typed(name)} = {number(value, 4)}" for name, value in used)
+    def written(self, formula: Formula, at: Given | Points, column: int) -> str:
+        """A point, by the names that the answer uses, gradients too."""
+        used = {name: float(picked(value, column)) for name, value in self.environment(formula, at).items()}
+        return ", ".join(f"{Expression.as_typed(name)} = {number(used[name], 4)}" for name in [*used][:5])
 
 
 class _AtBlank(_WithGradients):
-    """The comparison of one formula with one blank, at many points."""
+    """The comparison of one formula with one blank, at many points close by."""
 
     def __init__(self, walk: Backprop, blank: Blank, expression: Expression) -> None:
         super().__init__(walk, expression)
@@ -237,26 +237,30 @@ class _AtBlank(_WithGradients):
 
     def judge(self) -> tuple[Outcome, str]:
         """The verdict, and what to say."""
-        return self.judge_formula(Question("gradient", self.loss, self._blank.node), self._expression.formula)
+        question = Question("gradient", self.loss, self._blank.node)
+        verdict, message, _ = self.judge_formula(question, self._expression.formula)
+        return verdict, message
 
-    def points(self, question: Question, formula: Formula) -> list[Candidate]:
-        """The given values, and points close by."""
-        given = self.sampler.given
-        near = (one for one in self.sampler.stream(NEAR) if one.sides == given.sides and self.usable(question, one))
-        return [given, *itertools.islice(near, CLOSE_BY)]
+    def drawn(self, number: int = 0) -> Points:
+        """Points close by."""
+        return self.sampler.drawn({NEAR: CLOSE_BY}, f"blank {number}")
 
-    def expected(self, question: Question, candidate: Candidate) -> Gradient:
-        """The blank's number at a point."""
+    def tried_at(self, question: Question, points: Points) -> Tried:
+        """Only where the same branches are taken as at the given values: the blank is about these."""
+        return super().tried_at(question, points).only(self.is_here(points))
+
+    def expected(self, question: Question, at: Given | Points) -> Gradient:
+        """The blank's number there."""
         blank, gradient = self._blank, self.sampler.gradient
-        incoming = gradient(candidate, "gradient", self.loss, blank.node)
+        incoming = gradient(at, "gradient", self.loss, blank.node)
         if blank.contribution is None:
             return incoming
-        derivative = candidate.derivatives[blank.node][blank.operand]
-        local = gradient(candidate, "direct", blank.node, blank.contribution.parent)._replace(value=derivative or 0.0)
+        local = gradient(at, "direct", blank.node, blank.contribution.parent)
+        local = local._replace(value=at.derivative(blank.node, blank.operand))
         if blank.asks == "local":
             return local
         noise = abs(local.value) * incoming.noise + abs(incoming.value) * local.noise
-        return Gradient(incoming.value * local.value, incoming.steady and local.steady, noise)
+        return Gradient(incoming.value * local.value, noise, incoming.steady & local.steady)
 
 
 class Score:

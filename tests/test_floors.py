@@ -33,7 +33,10 @@ FLOORS = {
     "engine.report": 4,
     "engine.printed": 5,
     "engine.walk": 5,
+    "engine.points": 3.5,  # the same, with gradients that are steady or not
     "engine.sampling": 5,
+    "engine.rounded": 1,  # constants that make two arrays agree
+    "engine.agreement": 5.8,  # formulas against the engine, at many points
     "engine.arrays": 0.5,  # the table over NumPy arrays
     "engine.batch": 3,  # a recorded graph at many points
     "engine.answers": 5,
@@ -91,18 +94,10 @@ EXCEPTIONS = {
     ("nn.module", "nn.groups"),  # lazy, behind model.groups(loss)
     ("engine.__main__", "engine.cli"),  # the same command by another door
 }
-COMPUTE_WITH_ARRAYS = {
-    "arrays",
-    "batch",
-    "sampling",
-    "compare",
-    "situation",
-    "hypotheses",
-    "cross_entropy",
-    "throughout",
-    "naming",
-    "repair",
-}  # loaded late
+COMPUTE_WITH_ARRAYS = {  # loaded late
+    *("arrays", "batch", "points", "sampling", "rounded", "agreement", "compare"),
+    *("situation", "hypotheses", "cross_entropy", "throughout", "repair", "naming"),
+}
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
 
 

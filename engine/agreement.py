@@ -1,0 +1,484 @@
+"""Whether a formula agrees with the engine's own answer: at thousands of points, as arrays."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine import ops
+from engine.answers import Question
+from engine.arrays import Array, array, gaps, quiet
+from engine.explain import Words
+from engine.formula import Formula
+from engine.graph import named_nodes, names
+from engine.points import DOWN, PATTERNS, UP, Gradient, Points, moved_by
+from engine.printed import half_unit
+from engine.report import Mistake, Verdict
+from engine.rounded import MOST_CONSTANTS, exact_constants, written
+from engine.sampling import FAR, MOST_ROUNDS, POINTS, WIDE, Given, Sampler
+from engine.text import number
+from engine.value import Value
+
+MOST_WAYS = 1024  # of reading numbers in an answer as given values
+MOST_WORK = 2**22  # numbers that are computed for all these ways together
+FIRST = 64  # points at which a long formula, a way to read one, or a constant is tried first
+LONG = 500  # numbers, names and operations in a formula
+DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
+EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
+LEFT_OUT = 0.25  # of the points: where the answer alone may leave the range of floats, or have no digits
+FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
+
+# What may become 0 by underflow.
+_VANISHING = (ops.MULTIPLY, ops.DIVIDE, ops.POWER, ops.EXP, ops.SIGMOID, ops.SOFTPLUS, ops.ERFC, ops.SOFTMAX)
+
+Leaf = tuple[Value, float]
+"""A leaf that is meant by a literal, and its sign."""
+Literals = Mapping[ast.Constant, Any]
+"""What literals stand for, where not for themselves: a Leaf, or a number, or an array of numbers."""
+
+
+class Judged(NamedTuple):
+    """The verdict on an answer, what to say, and what was done that is no error."""
+
+    verdict: Verdict
+    message: str
+    mistakes: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Points, and the engine's answer there. It has digits where the points are `usable`; `scale` is its size."""
+
+    points: Points
+    expected: Gradient
+    usable: np.ndarray
+    scale: float
+
+    @property
+    def count(self) -> int:
+        """How many are usable."""
+        return int(self.usable.sum())
+
+    def only(self, columns: np.ndarray) -> Tried:
+        """The same where of the usable points only some are."""
+        return replace(self, usable=self.usable & columns)
+
+
+class Kink(NamedTuple):
+    """A place in a formula where it, or its derivative, jumps, and each point's distance to it."""
+
+    place: ast.AST
+    gap: np.ndarray
+
+
+class Agreement:
+    """A graph, with whose engine formulas over its names are compared. The points of a question are kept."""
+
+    def __init__(self, loss: Value, lr: float | None, seed: int, convention: str) -> None:
+        self.loss, self.lr, self.convention = loss, lr, convention
+        self.sampler = Sampler(loss, seed)
+        self.words = Words(loss)
+        self.named = names(loss)
+        self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
+        self.known_names = {*named_nodes(self.named)}
+        self.by_name = {
+            name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
+        }
+        self._tried: dict[Question, Tried] = {}
+
+    # The engine's answer
+
+    def expected(self, question: Question, at: Given | Points) -> Gradient:
+        """The engine's answer there, whether it is steady, and how far rounding may leave it from 0."""
+        node = question.node
+        if question.kind == "value":
+            largest = reduce(np.maximum, [np.abs(at.value(parent)) for parent in node.parents], np.float64(0.0))
+            return Gradient(at.value(node), 8.0 * np.spacing(largest))
+        kind = "local" if question.kind == "local" else "gradient"
+        grad = self.sampler.gradient(at, kind, question.root, node)
+        if question.kind == "new":
+            return grad._replace(value=at.value(node) - (self.lr or 0.0) * grad.value)
+        negative = self.convention == "negative_gradient" and kind == "gradient"
+        return grad._replace(value=-grad.value) if negative else grad
+
+    def is_usable_at_given(self, question: Question) -> bool:
+        """Whether the engine's own answer has digits at the given values."""
+        return bool(self.tried_at(question, self.sampler.home).count) and math.isfinite(
+            self.expected(question, self.sampler.given).value
+        )
+
+    def points(self, question: Question) -> Tried:
+        """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
+        if question not in self._tried:
+            parts = [self.drawn()]
+            tried = self.tried_at(question, parts[0])
+            while tried.count < POINTS // 2 and len(parts) < MOST_ROUNDS:
+                parts.append(self.drawn(len(parts)))
+                tried = self.tried_at(question, Points.joined(parts))
+            self._tried[question] = tried
+        return self._tried[question]
+
+    def drawn(self, number: int = 0) -> Points:
+        """The points that answers are tried at, and more of them."""
+        return self.sampler.points if number == 0 else self.sampler.further(number)
+
+    def tried_at(self, question: Question, points: Points) -> Tried:
+        """What is expected at some points."""
+        with quiet():
+            expected = Gradient(*map(np.asarray, self.expected(question, points)))
+        usable = points.valid & expected.steady & np.isfinite(expected.value)
+        # What lies far out, beyond a kink, must not drown the rest.
+        sizes = np.abs(expected.value[usable & (points.reach <= WIDE)])
+        sizes = sizes[sizes > 0.0]
+        scale = min(sizes.max(), DWARFED * np.median(sizes)) if sizes.size else 1.0
+        return Tried(points, expected, usable, float(scale))
+
+    def few(self, question: Question, formula: Formula, count: int) -> dict[Value, np.ndarray]:
+        """The leaves at `count` of the points, on both sides of the kinks of graph and formula, mostly around 0.
+
+        They are fewer where the engine's answer has digits at fewer.
+        """
+        tried = self.points(question)
+        answer, kinks = self._with_kinks(formula, tried.points, {})
+        finite = tried.only(np.isfinite(answer))
+        columns = _representatives(finite if finite.count else tried, kinks, count)
+        return tried.points.leaves(columns)
+
+    # The verdict
+
+    def at_given(self, formula: Formula) -> float:
+        """The number that a formula gives at the given values; nan where it has none."""
+        return float(self._at(formula, self.sampler.given, {}))
+
+    def judge_formula(self, question: Question, formula: Formula) -> Judged:
+        """Judge an answer over names at many points."""
+        tried = self.points(question)
+        if tried.count + self.is_usable_at_given(question) < 2:
+            return Judged(
+                "undecided", "No two points were found at which the engine's answer has digits to compare with."
+            )
+        found = self._disagreement(question, formula, tried, {})
+        if not found:
+            return Judged("right", self._one_sided(tried))
+        if not self._differs_at_given(question, formula, {}):
+            put_in, more = self._are_put_in(question, formula, tried)
+            if put_in:
+                return Judged("right", "Given values were put in; with the names in their place it agrees everywhere.")
+            if more:
+                return Judged(
+                    "undecided",
+                    "It agrees at the given values, but they are put in, and too many leaves have the same ones to "
+                    "tell which is meant. Write the names.",
+                )
+        if rounded := self._rounded_early(question, formula, tried):
+            return Judged("right", f"Right but for rounding: {rounded}.", (Mistake("early_rounding", None, rounded),))
+        here = tried.only(self.is_here(tried.points))
+        if 1 < here.count < tried.count and not self._differs(formula, here, self._at(formula, tried.points, {}), {}):
+            found += (
+                "\nIt is right on the side of each kink where the given values lie, and only there. For every value "
+                "say which side it is: step(x), or `a if x > 0 else b`."
+            )
+        return Judged("wrong", found)
+
+    def is_here(self, points: Points) -> np.ndarray:
+        """Which points lie on the side of each kink where the given values lie."""
+        same: np.ndarray = (points.sides == self.sampler.given_sides[:, None]).all(axis=0)
+        return same
+
+    def _one_sided(self, tried: Tried) -> str:
+        """A note on a kink of the graph that was seen from one side alone."""
+        sides = np.column_stack([tried.points.sides[:, tried.usable], self.sampler.given_sides])
+        alone = sides.all(axis=1) | ~sides.any(axis=1)
+        kinked = self.sampler.ground.kinks
+        names = sorted({self.words.names[kinked[place][0]] for place in np.flatnonzero(alone)})
+        return f"No point was found on the other side of the kink at {', '.join(names[:5])}." if names else ""
+
+    # Where an answer disagrees: each says so with numbers, or is empty where it agrees
+
+    def _disagreement(self, question: Question, formula: Formula, tried: Tried, literals: Literals) -> str:
+        """At all points, at the given values, and on both sides of the answer's own kinks."""
+        if formula.size > LONG and (found := self._differs_at_first(formula, tried, literals)):
+            return found
+        answer, kinks = self._with_kinks(formula, tried.points, literals)
+        return (
+            self._differs(formula, tried, answer, literals)
+            or self._differs_at_given(question, formula, literals)
+            or self._differs_at_kinks(question, formula, tried, kinks, literals)
+        )
+
+    def _differs_at_first(self, formula: Formula, tried: Tried, literals: Literals) -> str:
+        """At a few points, which takes little time."""
+        columns = _representatives(tried, [], FIRST)
+        answer = np.full(tried.points.size, math.nan)
+        answer[columns] = self._at(formula, tried.points, literals, columns)
+        first = tried.only(np.isin(np.arange(tried.points.size), columns))
+        return self._differs(formula, first, answer, literals)
+
+    def _differs_at_given(self, question: Question, formula: Formula, literals: Literals) -> str:
+        given = self.sampler.given
+        if not self.is_usable_at_given(question):
+            return ""
+        right = self.expected(question, given)
+        answer = float(self._at(formula, given, literals))
+        off, tolerance = abs(answer - right.value), self._tolerance(right, self.points(question).scale)
+        if not off > tolerance or off <= tolerance + 8.0 * self._roughness(formula, given, literals)[0]:
+            return ""
+        return self._said(formula, given, 0, answer, right.value)
+
+    def _differs_at_kinks(
+        self, question: Question, formula: Formula, tried: Tried, kinks: Sequence[Kink], literals: Literals
+    ) -> str:
+        there = self._at_own_kinks(question, formula, tried, kinks, literals)
+        return self._differs(formula, there, self._at(formula, there.points, literals), literals) if there else ""
+
+    def _at_own_kinks(
+        self, question: Question, formula: Formula, tried: Tried, kinks: Sequence[Kink], literals: Literals
+    ) -> Tried | None:
+        """Further points, at the kinks of an answer that are not those of the graph."""
+        points = tried.points
+        met = list(points.sides[:, points.valid])
+        own: list[int] = []
+        for place, kink in enumerate(kinks):
+            above = (kink.gap > 0.0)[points.valid]
+            if not any((above == other).all() or (above != other).all() for other in met):
+                met.append(above)
+                own.append(place)
+        if not own:
+            return None
+
+        def gaps_at(points: Points) -> np.ndarray:
+            found = self._with_kinks(formula, points, literals)[1]
+            return np.stack([found[place].gap for place in own])
+
+        def deciding(kink: int) -> Sequence[Value]:
+            place = kinks[own[kink]].place
+            tested = place.test if isinstance(place, ast.IfExp) else place
+            used = {node.id for node in ast.walk(tested) if isinstance(node, ast.Name)}
+            known = [self.by_name[name] for name in formula.names if name in used and name in self.by_name]
+            return self.sampler.leaves_under(known) if known else self.sampler.variables
+
+        there = self.sampler.at_kinks(points, gaps_at, deciding, "of an answer")
+        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale)
+
+    def _differs(self, formula: Formula, tried: Tried, answer: np.ndarray, literals: Literals) -> str:
+        """At those of the points that are usable."""
+        right, points = tried.expected, tried.points
+        with quiet():
+            off, tolerance = np.abs(answer - right.value), self._tolerance(right, tried.scale)
+            columns = np.flatnonzero(tried.usable & (off > tolerance) & np.isfinite(answer))
+        if 0 < columns.size <= LEFT_OUT * tried.count:  # it may have no digits there
+            rough = self._roughness(formula, points, literals, columns)
+            columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough)]
+        if columns.size:
+            first = int(columns[0])
+            return self._said(formula, points, first, answer[first], right.value[first])
+        columns = np.flatnonzero(tried.usable & ~np.isfinite(answer))
+        if columns.size and not self._is_excused(formula, tried, literals, columns):
+            there = self.written(formula, points, int(columns[0]))
+            return f"The formula has no value at some points, such as {there}."
+        return ""
+
+    def _tolerance(self, right: Gradient, scale: float) -> Any:
+        return FORMULA_RTOL * np.abs(right.value) + FORMULA_ATOL * scale + 8.0 * right.noise
+
+    def _said(self, formula: Formula, at: Given | Points, column: int, answer: float, right: float) -> str:
+        return (
+            f"For example at {self.written(formula, at, column)} it gives {number(answer, 9)}, "
+            f"and the engine {number(right, 9)}."
+        )
+
+    def _roughness(
+        self, formula: Formula, at: Given | Points, literals: Literals, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """How far the answer moves where each of its names and operations moves by a unit in its last place."""
+        rng = np.random.default_rng(0)
+
+        def nudged(x: Any) -> Any:
+            return moved_by(np.atleast_1d(x), rng.choice([UP, DOWN], (PATTERNS, 1)))
+
+        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+            out = row(*operands)
+            return nudged(out) if isinstance(out, Array) else out
+
+        exact = self._at(formula, at, literals, columns)
+        moved = self._at(formula, at, literals, columns, change=nudged, apply=apply)
+        with quiet():
+            change = np.abs(np.atleast_2d(moved) - exact).max(axis=0)
+        return np.where(np.isnan(change), math.inf, change)
+
+    def _is_excused(self, formula: Formula, tried: Tried, literals: Literals, columns: np.ndarray) -> bool:
+        """Whether an answer may be undefined at these points.
+
+        It may at single ones, far out, and where numbers become too large or too small for floats; but not wherever
+        a point lies on one side of a kink.
+        """
+        left = np.zeros(columns.size, dtype=bool)
+
+        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+            nonlocal left
+            out = row(*operands)
+            finite = reduce(np.logical_and, [np.isfinite(x) for x in operands])
+            nonzero = reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
+            if row.inside is None or row in (ops.DIVIDE, ops.POWER):
+                left = left | (np.isinf(out) & finite & (nonzero | (row.inside is None)))
+            if row in _VANISHING:
+                left = left | ((np.asarray(out) == 0.0) & finite & (nonzero | (row in (ops.EXP, ops.SIGMOID))))
+            return out
+
+        self._at(formula, tried.points, literals, columns, apply=apply)
+        far = tried.points.reach[columns] >= FAR[0]
+        if (~left & ~far).sum() > EXCUSED * tried.count or columns.size > LEFT_OUT * tried.count:
+            return False
+        undefined = np.isin(np.arange(tried.points.size), columns[~left])
+        for sides in tried.points.sides:
+            for side in (sides & tried.usable, ~sides & tried.usable):
+                if side.any() and not (side & ~undefined).any():
+                    return False
+        return True
+
+    # The answer at points
+
+    def environment(self, formula: Formula, at: Given | Points) -> dict[str, Any]:
+        """What the names of an answer stand for there."""
+        used = {name: self.by_name[name] for name in formula.names if name in self.by_name}
+        return {"lr": self.lr} | {name: at.value(node) for name, node in used.items()}
+
+    def written(self, formula: Formula, at: Given | Points, column: int) -> str:
+        """A point, by the names that an answer uses."""
+        used = [self.by_name[name] for name in formula.names if name in self.by_name]
+        shown = [(self.words.names[node], picked(at.value(node), column)) for node in used[:5]]
+        return ", ".join(f"{name} = {number(float(value), 4)}" for name, value in shown)
+
+    def _at(
+        self,
+        formula: Formula,
+        at: Given | Points,
+        literals: Literals,
+        columns: np.ndarray | None = None,
+        change: Callable[[Any], Any] = lambda x: x,
+        **hooks: Any,
+    ) -> Any:
+        """The answer there, or at some `columns` alone; `change` is made to what each name stands for."""
+
+        def literal(node: ast.Constant) -> Any:
+            return _meant(literals.get(node, float(node.value)), at, columns)  # type: ignore[arg-type]
+
+        environment = {
+            name: change(picked(value, columns))
+            for name, value in self.environment(formula, at).items()
+            if value is not None
+        }
+        with quiet():
+            found = formula.evaluate(environment, literal=literal, **hooks)
+        if np.ndim(found) == 0 and isinstance(at, Points):
+            return np.full(at.size if columns is None else columns.size, float(found))
+        return np.asarray(found)
+
+    def _with_kinks(self, formula: Formula, points: Points, literals: Literals) -> tuple[np.ndarray, list[Kink]]:
+        """The answer, and the kinks that it has."""
+        kinks: list[Kink] = []
+
+        def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
+            kinks.extend(Kink(place, np.broadcast_to(gap, points.size)) for gap in gaps(row, operands))
+
+        return self._at(formula, points, literals, observe=observe), kinks
+
+    # Numbers that stand for something
+
+    def _are_put_in(self, question: Question, formula: Formula, tried: Tried) -> tuple[bool, bool]:
+        """Whether some literals, read as given values of leaves, make it right, and if there are too many ways."""
+        literals, choices = self._may_be_put_in(formula)
+        columns = _representatives(tried, [], FIRST // 2)
+        most = max(1, min(MOST_WAYS, MOST_WORK // (formula.size * max(1, columns.size))))
+        ways = list(itertools.islice(itertools.product(*choices), most))
+        read: dict[ast.Constant, Any] = {}
+        for place, literal in enumerate(literals):
+            rows = [_meant(way[place] or float(literal.value), tried.points, columns) for way in ways]  # type: ignore[arg-type]
+            read[literal] = array(np.stack([np.broadcast_to(row, columns.size) for row in rows]))
+        if read:
+            answer = self._at(formula, tried.points, read, columns)
+            right = Gradient(*[part[columns] for part in np.broadcast_arrays(*tried.expected)])
+            with quiet():
+                off = np.abs(answer - right.value) > self._tolerance(right, tried.scale)
+            for way in np.flatnonzero(~np.atleast_2d(off).any(axis=1)):
+                leaves = {literal: leaf for literal, leaf in zip(literals, ways[way], strict=True) if leaf}
+                if leaves and not self._disagreement(question, formula, tried, leaves):
+                    return True, False
+        return False, math.prod(map(len, choices)) > most
+
+    def _may_be_put_in(self, formula: Formula) -> tuple[list[ast.Constant], list[list[Leaf | None]]]:
+        """The literals that may be given values, and for each the leaves which have that value, or none."""
+        powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
+        exponents = {power.right for power in powers}  # the 2 of a square is nobody's given value
+        literals: list[ast.Constant] = []
+        choices: list[list[Leaf | None]] = []
+        for literal in formula.literals:
+            size = float(literal.value)  # type: ignore[arg-type]
+            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
+            if same and literal not in exponents:
+                literals.append(literal)
+                choices.append([*((leaf, math.copysign(1.0, leaf.data)) for leaf in same), None])
+        return literals, choices
+
+    def _rounded_early(self, question: Question, formula: Formula, tried: Tried) -> str:
+        """What to say where the answer is right but for rounded constants, which have at least three digits."""
+        literals = [literal for literal in formula.literals if self._may_be_rounded(formula.literal_text(literal))]
+        columns = _representatives(tried, [], FIRST)
+        if not 0 < len(literals) <= MOST_CONSTANTS or columns.size < 2 * len(literals):
+            return ""
+        texts = [formula.literal_text(literal) for literal in literals]
+
+        def answer(constants: Sequence[float]) -> np.ndarray:
+            found: np.ndarray = self._at(formula, tried.points, dict(zip(literals, constants, strict=True)), columns)
+            return found
+
+        typed, half_units = [float(text) for text in texts], [float(half_unit(text)) for text in texts]
+        with quiet():
+            found = exact_constants(answer, np.asarray(tried.expected.value[columns]), tried.scale, typed, half_units)
+        if found is None or self._disagreement(question, formula, tried, dict(zip(literals, found, strict=True))):
+            return ""
+        changed = {text: constant for text, constant in zip(texts, found, strict=True) if constant != float(text)}
+        return " and ".join(f"{text} was rounded early, write {written(exact)}" for text, exact in changed.items())
+
+    def _may_be_rounded(self, text: str) -> bool:
+        digits = re.sub(r"[eE].*|\.", "", text).lstrip("0")
+        return "." in text and len(digits) >= 3 and float(text) not in self._numbers_of_the_graph
+
+    @property
+    def _numbers_of_the_graph(self) -> set[float]:
+        return {abs(node.data) for node in self.named if not node.op}
+
+
+def _meant(meant: Leaf | Any, at: Given | Points, columns: np.ndarray | None) -> Any:
+    """The numbers that a literal stands for."""
+    if not isinstance(meant, tuple):
+        return meant
+    leaf, sign = meant
+    return sign * picked(at.value(leaf), columns)
+
+
+def picked(value: Any, columns: Any) -> Any:
+    """The values at some points, where there are many."""
+    return value[columns] if columns is not None and np.ndim(value) else value
+
+
+def _representatives(tried: Tried, kinks: Sequence[Kink], count: int) -> np.ndarray:
+    """Some of the usable points: on each side of each kink one, for as many as are half of them, and then the first."""
+    usable = np.flatnonzero(tried.usable)
+    sides = [*tried.points.sides[:, usable], *[kink.gap[usable] > 0.0 for kink in kinks]]
+    chosen: dict[int, None] = {}
+    for above in sides[:count]:
+        for side in (above, ~above):
+            if len(chosen) < count // 2 and side.any() and not side[list(chosen)].any():
+                chosen[int(np.argmax(side))] = None
+    chosen |= dict.fromkeys(range(min(count, usable.size)))
+    return np.sort(usable[[*chosen][:count]])
