@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.answers import read_answers, read_questions
@@ -15,15 +15,15 @@ from engine.classroom import files_of, grade
 from engine.compare import judge
 from engine.debugger import Debugger
 from engine.drawing import RANKDIRS, Options, draw
-from engine.explain import update_in_words
+from engine.exercise import is_weight
 from engine.files import UnreadableError, read_text
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
 from engine.layout import LayoutError
 from engine.terminal import PLAIN, Screen
-from engine.text import NOTATIONS, number, shorten
+from engine.text import NOTATIONS, shorten
 from engine.themes import THEMES
-from engine.walk import Backprop
+from engine.walk import Backprop, chapter
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
@@ -171,7 +171,7 @@ def _step(options: argparse.Namespace) -> int:
     walk = Backprop(graph.loss, digits=options.digits)
     if options.all:
         screen = Screen(sys.stdout, terminal=sys.stdout.isatty())
-        for line in _chapter(graph, walk, options.lr):
+        for line in chapter(walk, graph.values(), graph.parameters, options.lr):
             screen.say(line)
         return RIGHT
     if options.markdown:
@@ -192,25 +192,8 @@ def _step(options: argparse.Namespace) -> int:
 
 def _likely_parameters(graph: Graph) -> str:
     leaves = [name for name, node in graph.items() if not node.op]
-    weights = [name for name in leaves if name[0] in "wWbB"]
+    weights = [name for name in leaves if is_weight(name)]
     return " ".join((weights or leaves)[:8])
-
-
-def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
-    """Forward pass, loss, backward pass and updates, in the order of the chapter."""
-    words = walk.words
-    under = [node for node in graph.values() if node in words.names]
-    if before := [f"  {words.forward_line(node)}" for node in under if node.op and node is not graph.loss]:
-        yield from ["Forward pass", *before, ""]
-    yield f"Loss\n  {words.forward_line(graph.loss)}\n\nBackward pass"
-    for step in walk:
-        yield f"{step}\n"
-    yield "Gradients"
-    width = max(len(words.gradient_of(node)) for node in under)
-    yield from [f"  {words.gradient_of(n):<{width}} = {words.number(n.grad)}" for n in under if not n.op]
-    if lr is not None:
-        yield f"\nUpdates, learning rate {number(lr)}"
-        yield from [update_in_words(words, node, lr, words.digits) for node in graph.parameters]
 
 
 def _draw(options: argparse.Namespace) -> int:
