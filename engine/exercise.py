@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -17,7 +18,7 @@ from engine.formula import FUNCTIONS, FormulaError, Graph, build
 from engine.forward import DomainError, as_float, refuse_outdated
 from engine.graph import backward_order, forward_order, leaves, names
 from engine.symbols import ATOM, SUM, Symbol
-from engine.text import markdown_table, number, shorten
+from engine.text import counted, markdown_table, number, shorten
 from engine.value import Value, clone
 from engine.walk import Backprop, chapter
 
@@ -35,6 +36,7 @@ SATURATED = 0.05  # a derivative of these below it
 SMALLEST, LARGEST = 1e-3, 1e6  # of a gradient, unless those of the original go beyond
 NOTHING = 1e-12  # a gradient that is 0 but for rounding, beside the largest
 LONGEST = 80  # characters of a formula
+MOST_SEEDS = 100  # tried for numbers that no other student has
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,15 @@ class Exercise:
             return walk.to_markdown(parameters=parameters, lr=self.lr)
         table = markdown_table(["answer to", "yours"], [[f"`{question}`", ""] for question in self.questions])
         return f"# {self._title}\n\n```\n{self.formulas}```\n\n{self._task}\n\n{table}\n"
+
+    def files(self, name: str) -> dict[str, str]:
+        """The files of the exercise by their paths: the formulas, a blank for the answers, the key and the solution."""
+        return {
+            f"{name}.txt": f"# {self._title}\n# {self._task}\n\n{self.formulas}",
+            f"answers/{name}.txt": self.blank,
+            f"keys/{name}.txt": self.answers,
+            f"keys/{name}.md": self.to_markdown(solution=True),
+        }
 
     def _rewound(self) -> Value:
         """The loss, with no gradients yet."""
@@ -143,6 +154,30 @@ def exercise(
         raise ValueError("There are no questions: label a node, or name what to ask in questions=[…].")
     expected = [_expected(comparison, question) for question in asked]
     return Exercise(fresh, seed, formulas, tuple(asked), tuple(expected), digits, rate)
+
+
+def exercises_for(students: Iterable[str], made: Callable[[int], Exercise], seed: int) -> dict[str, Exercise]:
+    """An exercise for each student by the name of its files, `made` from seeds from `seed` on, no two with the same.
+
+    Raises ValueError for no students, names that no files can have, and a graph that has too few numbers.
+    """
+    found: dict[str, Exercise] = {}
+    given: dict[str, None] = {}
+    for student in students:
+        name = re.sub(r"[^\w .-]", "_", student).strip(". ")
+        if not name or name.casefold() in (other.casefold() for other in found):
+            raise ValueError(f"The name {shorten(student)!r} {'is there twice' if name else 'names no file'}.")
+        for _ in range(MOST_SEEDS):
+            one = made(seed)
+            seed += 1
+            if one.formulas not in given:
+                break
+        else:
+            raise ValueError(f"The graph has too few different numbers for all: {counted(len(found), 'exercise')}.")
+        found[name], given[one.formulas] = one, None
+    if not found:
+        raise ValueError("There are no students.")
+    return found
 
 
 def _all_questions(graph: Graph, comparison: Comparison, lr: float | None) -> Iterable[str]:
@@ -260,7 +295,8 @@ class _Search:
         data, rng = self._original[leaf], self._rng
         size = abs(data)
         if data.is_integer() and size < 2.0**31:
-            drawn = float(rng.randint(math.ceil(size / 2.0), int(size * 1.5 + 2.0)))
+            least = max(min(2, int(size)), math.ceil(size / 2.0))  # a factor of 1 would hide itself
+            drawn = float(rng.randint(least, int(size * 1.5 + 2.0)))
         else:
             reach = 0.4 if careful else 1.0
             drawn = float(f"{size * 2.0 ** rng.uniform(-reach, reach):.{self._digits}g}")
@@ -279,7 +315,7 @@ class _Search:
                 self._loss.refresh()
                 gradients = self._backward()
         except DomainError as error:
-            node = error.node or self._loss
+            node = self._loss if error.node is None else error.node
             return [_Problem(node, f"{self._said(node)} has no value.")] * len(self._nodes)
         except FloatingPointError:
             return [_Problem(self._loss, "a gradient has no value.")] * len(self._nodes)
@@ -384,4 +420,4 @@ def _formulas(loss: Value, numbers: Mapping[Value, float], parameters: Sequence[
 def _written(node: Value, written: Mapping[Value, Any], named: Mapping[Value, str]) -> Any:
     if node.op:
         return written[node]
-    return _Typed.of(node.data) if node.is_constant else _Typed(named[node])
+    return _Typed.figure(node.data, 17) if node.is_constant else _Typed(named[node])  # nothing is simplified away
