@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ class Batch:
                 out = array(np.broadcast_to(node._row(*operands), self.size))
                 self.values[node] = out
                 self.local[node] = self._local(node, out, operands)
+
+    def __contains__(self, node: Value) -> bool:
+        return node in self.values
 
     def value(self, node: Value) -> Any:
         """The node's values; a constant's, and that of a leaf which was not given, is one number."""
@@ -69,36 +72,40 @@ class Batch:
         root: Value | None = None,
         changed: Mapping[tuple[Value, int], Any] | None = None,
         order: Iterable[Value] | None = None,
+        own: Mapping[Value, Any] | None = None,
     ) -> dict[Value, Any]:
         """∂root/∂node of every node that it reaches, by the chain rule; with other local derivatives where `changed`.
 
-        A changed derivative may have rows, one for each way to change it; so has the result then.
+        A changed derivative may have rows, one for each way to change it; so has the result then. What nodes pass on
+        is `own` where it is given, and not what they have received.
         """
         root = self.root if root is None else root
-        changed = changed or {}
+        changed, own = changed or {}, own or {}
         adjoints: dict[Value, Any] = {root: 1.0}
         with quiet():
             for node in computed_nodes(root) if order is None else order:
                 if node not in adjoints:
                     continue
-                adjoint = adjoints[node]
+                adjoint = own.get(node, adjoints[node])
                 for operand, (parent, derivative) in enumerate(zip(node.parents, self.local[node], strict=True)):
                     if derivative is not None:
                         amount = self.times(adjoint, changed.get((node, operand), derivative))
                         adjoints[parent] = adjoints[parent] + amount if parent in adjoints else amount
         return adjoints
 
-    def tangents(self, source: Value) -> dict[Value, Any]:
-        """∂node/∂source of every node that depends on it."""
+    def tangents(
+        self, source: Value, forward: Iterable[Value] | None = None, stops: Collection[Value] = ()
+    ) -> dict[Value, Any]:
+        """∂node/∂source of every node that depends on it; what depends on it through `stops` alone is left out."""
         tangents: dict[Value, Any] = {source: 1.0}
         with quiet():
-            for node in self.forward:
+            for node in self.forward if forward is None else forward:
                 if node is source:
                     continue
                 terms = [
                     self.times(tangents[parent], derivative)
                     for parent, derivative in zip(node.parents, self.local[node], strict=True)
-                    if derivative is not None and parent in tangents
+                    if derivative is not None and parent in tangents and (parent is source or parent not in stops)
                 ]
                 if terms:
                     tangents[node] = sum(terms[1:], start=terms[0])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+import copy
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from engine import ops
 from engine.answers import Answer, Question, Reader, Unanswerable
-from engine.backprop import sweep
 from engine.explain import Words, derivation, local_derivation, update_in_words
+from engine.follow import Judge, Number
 from engine.formula import Formula, FormulaError, record_or_compute
 from engine.forward import as_float, refuse_outdated
-from engine.graph import backward_order, derivatives_by_parent, leaves, names
-from engine.printed import EXACT_RTOL, half_unit, judge_number, judge_product, literal_of
+from engine.graph import names
+from engine.habits import judged_together
+from engine.naming import Asked, Naming
+from engine.printed import judge_number, judge_product, literal_of, rounding
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
 from engine.text import number
@@ -92,12 +95,12 @@ def judge(
 
 
 class _Judged(NamedTuple):
-    """What became of an answer, whoever gave it; `reach` is how far the roundings of its own numbers go."""
+    """What became of an answer, whoever gave it; `number` is what it is at the given values, if it has one there."""
 
     verdict: Verdict
     obtained: float | None
     message: str
-    reach: float | None = None
+    number: Number | None = None
 
 
 class Comparison:
@@ -112,7 +115,8 @@ class Comparison:
         self.named = names(loss)
         self.reader = Reader(loss, self.named, lr, unconnected, self.sampler.direct_operands)
         self.by_name = self.reader.by_name
-        self.numeric: dict[str, tuple[Question, float, float]] = {}  # obtained, and half a unit of its last place
+        self.numbers: dict[str, Number] = {}  # of the answers of one student
+        self.asked: dict[str, Asked] = {}
         self._met: dict[tuple[Question, type, str], _Judged] = {}  # answers that were judged before
         self._derivations: dict[Question, str] = {}
 
@@ -137,10 +141,21 @@ class Comparison:
 
     def report(self, answers: Iterable[Answer]) -> Report:
         """The answers of one student, judged together."""
-        self.numeric = {}
+        self.numbers, self.asked = {}, {}
         rows = {answer.name: self.row(answer) for answer in answers}
-        self.locate(rows)
-        return Report(rows)
+        report = judged_together(self.loss, rows, self.numbers, self.lr, self.words)
+        return Report(self.naming.named(report, self.asked), report.notes)
+
+    @cached_property
+    def naming(self) -> Naming:
+        """What names the mistakes in wrong answers."""
+        sign = -1.0 if self.convention == "negative_gradient" else 1.0
+        return Naming(self.words, self.few, lr=self.lr, sign=sign)
+
+    def few(self, question: Question, formula: Formula) -> dict[Value, Any]:
+        """The values of the leaves at a few points."""
+        candidates = self.points(question, formula)[:32]
+        return {leaf: [one.values[leaf] for one in candidates] for leaf in self.sampler.variables}
 
     def row(self, given: Answer) -> Row:
         """Judge one answer."""
@@ -157,11 +172,12 @@ class Comparison:
         expected = self.expected(question, self.sampler.given).value
         try:
             formula, remark = self.reader.formula(given)
-            verdict, obtained, message, reach = self._judged_once(question, formula, expected, given)
+            verdict, obtained, message, answered = self._judged_once(question, formula, expected, given)
         except (Unanswerable, FormulaError) as error:
             return Row(name, shown, "invalid", expected, message=str(error))
-        if obtained is not None and reach is not None:
-            self.numeric[name] = question, obtained, reach
+        self.asked[name] = Asked(question, formula, answered)
+        if answered is not None:
+            self.numbers[name] = answered
         row = Row(name, shown, verdict, expected, obtained, "\n".join(filter(None, [message, remark])))
         if verdict != "wrong":
             return row
@@ -186,23 +202,35 @@ class Comparison:
         return Row(given.name, given.shown, "right" if obtained == 0.0 else "wrong", 0.0, obtained, message)
 
     def _judged(self, question: Question, formula: Formula, expected: float, answer: Any) -> _Judged:
+        judge: Judge | None = None
+        reach = 0.0
         if any(used in self.by_name or used == "lr" for used in formula.names):
             obtained = self._at(formula, self.sampler.given)
             if not math.isfinite(obtained):
                 self._refuse_undefined(formula)
             verdict, message = self.judge_formula(question, formula)
-            return _Judged(verdict, obtained if math.isfinite(obtained) else None, message)
-        if not math.isfinite(expected):
-            raise Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
-        text = literal_of(formula)
-        if text is None:
-            verdict, obtained, reach, message = judge_product(formula, expected, self._noise(question))
-            return _Judged(verdict, obtained, message, reach)
-        is_float = not isinstance(answer, str | int | Decimal)
-        verdict, message = judge_number(text, expected, self.digits, self._noise(question), is_float=is_float)
-        if verdict == "wrong" and not message:
-            message = self._other_quantity(text, question, is_float)
-        return _Judged(verdict, float(text), message, float(half_unit(text)))
+            if not math.isfinite(obtained):
+                return _Judged(verdict, None, message)
+        else:
+            if not math.isfinite(expected):
+                raise Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
+            is_float = not isinstance(answer, str | int | Decimal)
+            obtained, reach, judge = self._number(question, formula, is_float=is_float)
+            verdict, message = judge(expected)
+            if verdict == "wrong" and not message:
+                message = self._other_quantity(judge, question)
+        sign = -1.0 if self.convention == "negative_gradient" and question.kind == "gradient" else 1.0
+
+        def turned() -> Verdict:
+            if judge is not None:
+                return judge(-expected)[0]
+            other = copy.copy(self)
+            other.convention = "gradient" if sign < 0.0 else "negative_gradient"
+            return other.judge_formula(question, formula)[0]
+
+        kind, root, node = question.kind, question.root, question.node
+        given = Number(kind, root, node, obtained, reach, sign * expected, verdict, judge, turned, sign)
+        return _Judged(verdict, obtained, message, given)
 
     def _refuse_undefined(self, formula: Formula) -> None:
         """Raise FormulaError, pointing at the place, unless the formula has a value close by, as at a kink."""
@@ -210,13 +238,23 @@ class Comparison:
         if not any(math.isfinite(self._at(formula, candidate)) for candidate in near):
             formula.evaluate(self.environment(formula, self.sampler.given), apply=record_or_compute)
 
-    def _noise(self, question: Question) -> float:
-        return self.expected(question, self.sampler.given).noise
+    def _number(self, question: Question, formula: Formula, *, is_float: bool) -> tuple[float, float, Judge]:
+        """The number that an answer is, how far its rounding reaches, and how it is judged."""
+        noise = self.expected(question, self.sampler.given).noise
+        text = literal_of(formula)
+        if text is not None:
+            judge = partial(judge_number, text, digits=self.digits, noise=noise, is_float=is_float)
+            return float(text), rounding(text, is_float=is_float) + noise, judge
 
-    def _other_quantity(self, text: str, question: Question, is_float: bool) -> str:
-        if question.kind != "gradient" or question.node.data == 0.0:
-            return ""
-        if judge_number(text, question.node.data, self.digits, 0.0, is_float=is_float)[0] != "right":
+        def judge_by_its_factors(expected: float) -> tuple[Verdict, str]:
+            verdict, _, _, message = judge_product(formula, expected, noise)
+            return verdict, message
+
+        _, obtained, reach, _ = judge_product(formula, 0.0, noise)
+        return obtained, reach + noise, judge_by_its_factors
+
+    def _other_quantity(self, judge: Judge, question: Question) -> str:
+        if question.kind != "gradient" or question.node.data == 0.0 or judge(question.node.data)[0] != "right":
             return ""
         name = self.words.names[question.node]
         return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
@@ -369,83 +407,6 @@ class Comparison:
         ways = (dict(pair for pair in picked if pair is not None) for picked in picks)
         return filter(None, ways), math.prod(map(len, choices)) > MOST_WAYS
 
-    # Where it went wrong
-
-    def locate(self, rows: dict[str, Row]) -> None:
-        """Name for each wrong number the first node whose gradient does not follow from the numbers further on."""
-        wrong = {name: question for name, (question, _, _) in self.numeric.items() if rows[name].verdict == "wrong"}
-        origin: dict[Value, dict[Value, Value]] = {}  # for each root, the first origin above each node
-        for name, question in wrong.items():
-            first = question.node
-            if question.kind == "gradient":
-                if question.root not in origin:
-                    origin[question.root] = self._first_origins(question.root, rows)
-                first = origin[question.root].get(question.node, question.node)
-            rows[name] = replace(rows[name], node=self.named[first])
-
-    def _first_origins(self, root: Value, rows: Mapping[str, Row]) -> dict[Value, Value]:
-        """For each node the first node that went wrong, in backward order, of those that its gradient comes from.
-
-        Where all that is wrong follows from numbers further on, roundings have added up: the first wrong one then.
-        """
-        wrong = [q.node for name, (q, _, _) in self.numeric.items() if q.root is root and rows[name].verdict == "wrong"]
-        first: dict[Value, Value] = {}
-        order = self._place(root)
-        for origins in (self._origins(root, rows), wrong):
-            known = [node for node in origins if node in order]  # a branch that is not taken passes nothing on
-            place = {node: number for number, node in enumerate(sorted(known, key=order.__getitem__))}
-            reached: dict[Value, Value] = {node: node for node in place}
-            for node in backward_order(root):
-                if node in reached:
-                    for parent, _ in derivatives_by_parent(node):
-                        reached[parent] = min(reached.get(parent, reached[node]), reached[node], key=place.__getitem__)
-            first = reached | first
-        return first
-
-    def _place(self, root: Value) -> dict[Value, int]:
-        """Each node's place in the backward order, leaves after all that they feed."""
-        order = backward_order(root)
-        return {node: place for place, node in enumerate([*order, *leaves(reversed(order))])}
-
-    def _origins(self, root: Value, rows: Mapping[str, Row]) -> list[Value]:
-        """The nodes, in backward order, whose wrong number does not follow from the student's own further on."""
-        sign = -1.0 if self.convention == "negative_gradient" else 1.0
-        given = {
-            question.node: (sign * obtained, half if rows[name].verdict == "wrong" else None)
-            for name, (question, obtained, half) in self.numeric.items()
-            if question.kind == "gradient" and question.root is root
-        }
-        copies = self.sampler.copies
-        self.sampler.load(self.sampler.given.derivatives)
-        order = backward_order(root)
-        # How far the roundings of the student's numbers reach.
-        doubt = {reached: 0.0 for node in order for reached in (node, *node.parents)}
-        for node in doubt:
-            copies[node].grad = 0.0
-        copies[root].grad = 1.0
-        origins = []
-
-        def follow(node: Value) -> None:
-            if node not in given or node is root:
-                return
-            obtained, half = given[node]
-            if half is None:  # right: what was carried on lies between the printed number and the engine's
-                doubt[node] = abs(obtained - self.sampler.gradient(self.sampler.given, "gradient", root, node).value)
-            else:
-                if abs(obtained - copies[node].grad) > doubt[node] + 2.0 * half + EXACT_RTOL * abs(obtained):
-                    origins.append(node)
-                doubt[node] = half
-            copies[node].grad = obtained
-
-        for node in order:
-            follow(node)
-            sweep([copies[node]])
-            for parent, derivative in derivatives_by_parent(node):
-                doubt[parent] += abs(derivative) * doubt[node]
-        for leaf in [node for node in doubt if not node.op]:
-            follow(leaf)
-        return origins
-
     @cached_property
     def _copied_words(self) -> Words:
         return Words(self.sampler.copies[self.loss])
@@ -461,7 +422,7 @@ class Comparison:
         if question.kind == "local":
             local = self.sampler.gradient(given, "local", question.root, question.node)
             return local_derivation(words, node, root, local.value)
-        for original, copy in copies.items():
-            copy.grad = self.sampler.gradient(given, "gradient", question.root, original).value
+        for original, copied in copies.items():
+            copied.grad = self.sampler.gradient(given, "gradient", question.root, original).value
         lines = derivation(words, node, root)
         return lines if question.kind != "new" else f"{lines}\n{update_in_words(words, node, self.lr or 0.0, 9)}"

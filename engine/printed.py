@@ -17,6 +17,7 @@ from engine.report import Verdict
 from engine.value import Value
 
 FLOAT_RTOL = 1e-6
+FLOAT_DIGITS = 15  # from which on a printed number is taken for a float's
 EXACT_RTOL = 1e-12
 ROUGH = 0.2  # relative width beyond which numbers multiplied out say nothing
 
@@ -25,6 +26,12 @@ def half_unit(text: str) -> Decimal:
     """Half a unit in the last printed place of a number."""
     exponent = Decimal(text).as_tuple().exponent
     return Decimal(1).scaleb(int(exponent)) / 2
+
+
+def rounding(text: str, *, is_float: bool = False) -> float:
+    """How far from a printed number what was rounded to it may lie."""
+    is_float = is_float or len(Decimal(text).as_tuple().digits) >= FLOAT_DIGITS
+    return max(float(half_unit(text)), FLOAT_RTOL * abs(float(text)) if is_float else 0.0)
 
 
 def judge_number(
@@ -44,7 +51,7 @@ def judge_number(
     half = half_unit(text)
     if relative <= EXACT_RTOL or distance == 0:
         return "right", ""
-    if (is_float or significant >= 15) and relative <= FLOAT_RTOL:
+    if (is_float or significant >= FLOAT_DIGITS) and relative <= FLOAT_RTOL:
         return "right", ""
     if distance > half + Decimal(4.0 * math.ulp(expected)):
         if distance <= 7 * half and significant > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -27,7 +27,8 @@ class Row:
 
     `expected` is the engine's number at the given values and `obtained` the answer's, `difference` obtained −
     expected; each None where there is none. `node` is the label of the first node on the backward path whose
-    gradient went wrong, for numbers. `derivation` is the right one, in symbols.
+    gradient went wrong, for numbers. `derivation` is the right one, in symbols. A row that is right only because it
+    follows from a slip or from rounded numbers says so in its `mistakes`: `follow_through`, `early_rounding`.
     """
 
     name: str
@@ -87,19 +88,36 @@ class Findings(Mapping[str, R]):
 
 
 class Report(Findings[Row]):
-    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows."""
+    """The rows by the names of their answers; `str(report)` is a table, with the right derivation of wrong rows.
+
+    `notes` are said once of all rows together.
+    """
 
     _row_is, _if_wrong = "answer", "not every answer is right"
+
+    def __init__(self, rows: Mapping[str, Row], notes: Sequence[str] = ()) -> None:
+        super().__init__(rows)
+        self.notes = tuple(notes)
 
     @property
     def ok(self) -> bool:
         """Whether every answer is right."""
         return all(row.verdict == "right" for row in self._rows.values())
 
+    @property
+    def credit(self) -> tuple[int, int]:
+        """How many answers are right, those that follow from a slip too, and of how many.
+
+        What could not be read, or is undecided, earns nothing.
+        """
+        return sum(row.verdict == "right" for row in self._rows.values()), len(self._rows)
+
     def __str__(self) -> str:
         told: set[str] = set()
-        details = [_details(row, told) for row in self._rows.values() if row.verdict != "right"]
-        return "\n\n".join([_table(list(self._rows.values())), *details])
+        rows = list(self._rows.values())
+        excused = "\n".join(f"{shorten(row.name)}: {row.message}" for row in rows if excuse(row))
+        details = [_details(row, told) for row in rows if row.verdict != "right"]
+        return "\n\n".join(part for part in (_table(rows), *self.notes, excused, *details) if part)
 
     def _what_is_wrong(self) -> str:
         """The answers that are not right, in a few lines each."""
@@ -122,22 +140,47 @@ def in_short(head: str, told: Iterable[str]) -> str:
 
 
 _MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
+_EXCUSED = {"follow_through": "follows", "early_rounding": "rounded"}
+
+
+def excuse(row: Row) -> str:
+    """By what a row is right that is not the engine's number, `follow_through` or `early_rounding`; else empty."""
+    keys = [mistake.key for mistake in row.mistakes if row.verdict == "right" and mistake.key in _EXCUSED]
+    return keys[0] if keys else ""
+
+
+def _marked(row: Row) -> str:
+    """The verdict as the table shows it: `✓ right`, `✓ follows`, `✗ wrong`."""
+    return f"{_MARK[row.verdict]} {_EXCUSED.get(excuse(row), row.verdict)}"
+
+
+def _summary(rows: list[Row]) -> str:
+    """`7 right (2 follow from a slip, 1 rounded early), 1 wrong of 8`."""
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
+    excused = {key: sum(excuse(row) == key for row in rows) for key in _EXCUSED}
+    said = []
+    if count := excused["follow_through"]:
+        said.append(f"{count} {'follows' if count == 1 else 'follow'} from a slip")
+    if count := excused["early_rounding"]:
+        said.append(f"{count} rounded early")
+    told = [
+        f"{count} {verdict}" + (f" ({', '.join(said)})" if said and verdict == "right" else "")
+        for verdict, count in counts.items()
+        if count
+    ]
+    return f"{', '.join(told)} of {len(rows)}"
 
 
 def _table(rows: list[Row]) -> str:
     cells = []
     for row in rows:
         expected = "" if row.expected is None else number(row.expected, 9)
-        difference = "" if row.difference is None or row.verdict == "right" else number(row.difference, 3)
-        mark = f"{_MARK[row.verdict]} {row.verdict}"
-        cells.append([shorten(row.name), shorten(row.answer), expected, difference, mark])
+        difference = (
+            "" if row.difference is None or (row.verdict == "right" and not excuse(row)) else number(row.difference, 3)
+        )
+        cells.append([shorten(row.name), shorten(row.answer), expected, difference, _marked(row)])
     shown = table(["answer to", "yours", "engine", "difference", "verdict"], cells, justify="llrrl")
     return f"{shown}\n\n{_summary(rows)}"
-
-
-def _summary(rows: list[Row]) -> str:
-    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in _MARK}
-    return f"{', '.join(f'{count} {verdict}' for verdict, count in counts.items() if count)} of {len(rows)}"
 
 
 def _head(row: Row) -> str:

@@ -30,6 +30,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def listed(parts: Sequence[str], limit: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`; of more than `limit` the rest is counted."""
+    if len(parts) > limit:
+        parts = [*parts[:limit], f"{len(parts) - limit} more"]
+    return " and ".join([", ".join(parts[:-1]), *parts[-1:]]) if len(parts) > 1 else "".join(parts)
+
+
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """One sentence that points from a name that is not there to those that are."""
     known = list(dict.fromkeys(known))

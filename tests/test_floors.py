@@ -38,7 +38,16 @@ FLOORS = {
     "engine.batch": 3,  # a recorded graph at many points
     "engine.answers": 5,
     "engine.blanks": 5.1,  # what can be asked at a step of a walk
-    "engine.mistakes": 5.2,
+    "engine.rules": 5,  # mistaken rules for a local derivative
+    "engine.mistakes": 5.2,  # at one step
+    "engine.situation": 5.2,  # what a mistake in a whole graph may use
+    "engine.hypotheses": 5.3,
+    "engine.cross_entropy": 5.3,
+    "engine.throughout": 5.3,
+    "engine.repair": 5.1,  # a student's formula as a graph
+    "engine.follow": 5.4,
+    "engine.habits": 5.45,
+    "engine.naming": 5.5,
     "engine.expression": 5.5,
     "engine.stops": 5.6,
     "engine.terminal": 1,  # lines and colours alone
@@ -83,7 +92,18 @@ EXCEPTIONS = {
     ("nn.module", "nn.groups"),  # lazy, behind model.groups(loss)
     ("engine.__main__", "engine.cli"),  # the same command by another door
 }
-COMPUTE_WITH_ARRAYS = {"arrays", "batch", "sampling", "compare", "hypotheses", "naming", "repair"}  # loaded late
+COMPUTE_WITH_ARRAYS = {
+    "arrays",
+    "batch",
+    "sampling",
+    "compare",
+    "situation",
+    "hypotheses",
+    "cross_entropy",
+    "throughout",
+    "naming",
+    "repair",
+}  # loaded late
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
 
 

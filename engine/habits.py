@@ -1,0 +1,248 @@
+"""What all answers of a student show together: a sign by convention, weights updated too early, old gradients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from engine.explain import Words
+from engine.follow import SAME, Carried, Number, Table, beside_each_other, exactly, factors, question_of
+from engine.graph import backward_order, derivatives_by_parent, names
+from engine.report import Mistake, Report, Row
+from engine.text import listed, number
+from engine.value import Value
+
+MOST_LAYERS = 16  # through which weights that were updated too early are followed
+MOST_NODES = 20_000  # of a graph in which they are looked for
+
+
+def judged_together(
+    loss: Value, rows: Mapping[str, Row], numbers: Mapping[str, Number], lr: float | None, words: Words
+) -> Report:
+    """The report on rows that were judged one by one: what they say beside each other, and what all of them show."""
+    rows, numbers = _weights_in_the_plain_convention(rows, numbers, words)
+    turned = _in_the_other_convention(Table(loss, numbers, lr))
+    table = turned or Table(loss, numbers, lr)
+    judged = beside_each_other(table, rows, words)
+    judged |= _updated_too_early(table, judged, words)
+    judged |= _never_reset(table, judged)
+    if turned is None:
+        return Report(judged)
+    excused, note = _told_the_convention(turned, numbers, judged, words)
+    return Report(judged | excused, [note])
+
+
+# The sign
+
+
+def _is_gradient(asked: Number, *, of_leaf: bool) -> bool:
+    """Whether an answer is a gradient whose sign says something, of a leaf or of an inner node."""
+    inner = bool(asked.node.op) and asked.node is not asked.root
+    return asked.kind == "gradient" and asked.right != 0.0 and (not asked.node.op if of_leaf else inner)
+
+
+def _has_other_sign(asked: Number) -> bool:
+    return asked.verdict == "wrong" and asked.own * asked.right < 0.0
+
+
+def _turned(numbers: Mapping[str, Number], which: Collection[str]) -> dict[str, Number]:
+    return {name: asked.with_sign_turned() if name in which else asked for name, asked in numbers.items()}
+
+
+def _gradients(numbers: Mapping[str, Number], *, of_leaves: bool) -> list[str]:
+    return [name for name, asked in numbers.items() if _is_gradient(asked, of_leaf=of_leaves)]
+
+
+def _in_the_other_convention(table: Table) -> Table | None:
+    """The table with the sign of every δ turned, where that makes all of them right; weights may be turned along."""
+    numbers = table.numbers
+    inner, weights = _gradients(numbers, of_leaves=False), _gradients(numbers, of_leaves=True)
+    if len(inner) < 2 or not all(_has_other_sign(numbers[name]) for name in inner):
+        return None
+    along = weights if all(_has_other_sign(numbers[name]) for name in weights) else []
+    turned = Table(table.loss, _turned(numbers, [*inner, *along]), table.lr)
+    became = turned.followed()
+    return turned if all(became[name].verdict == "right" and not became[name].slips for name in inner) else None
+
+
+def _weights_in_the_plain_convention(
+    rows: Mapping[str, Row], numbers: Mapping[str, Number], words: Words
+) -> tuple[Mapping[str, Row], Mapping[str, Number]]:
+    """Where δ = −∂E/∂z is asked for, and every weight's gradient is ∂E/∂w all the same, that is as good."""
+    weights = _gradients(numbers, of_leaves=True)
+    inner = [numbers[name] for name in _gradients(numbers, of_leaves=False)]
+    known = any(asked.verdict == "right" and asked.sign < 0.0 for asked in inner)
+    if not known or not all(_has_other_sign(numbers[name]) for name in weights):
+        return rows, numbers
+    turned = _turned(numbers, weights)
+    plain = {
+        name: replace(
+            rows[name],
+            verdict=turned[name].verdict,
+            expected=turned[name].right,
+            message=f"This is {question_of(turned[name], words)} itself; the convention is about δ.",
+            derivation=rows[name].derivation if turned[name].verdict == "wrong" else "",
+        )
+        for name in weights
+    }
+    return {**rows, **plain}, turned
+
+
+def _told_the_convention(
+    table: Table, numbers: Mapping[str, Number], rows: Mapping[str, Row], words: Words
+) -> tuple[dict[str, Row], str]:
+    """The rows whose sign was turned and are right so, told of the convention, and what to say of all of them."""
+    right = [
+        name for name, asked in table.numbers.items() if asked is not numbers[name] and rows[name].verdict == "right"
+    ]
+    negative = table.numbers[right[0]].sign < 0.0
+    convention = "negative_gradient" if negative else "gradient"
+    why = "δ = −∂L/∂z" if negative else "the gradient itself"
+    accept = f'With convention="{convention}" (chalkgrad check --convention {convention})'
+    labels = names(table.loss)
+    told = {}
+    for name in right:
+        asked = table.numbers[name]
+        text = f"This is {question_of(asked, words)}, right by another convention: {why}."
+        mistake = Mistake("sign_flipped", labels[asked.node], f"{text} {accept} it is accepted.")
+        told[name] = replace(rows[name], verdict="undecided", message=text, mistakes=(mistake,), derivation="")
+    return told, f"Every δ has the other sign: another convention, {why}, and no error. {accept} they are accepted."
+
+
+# Weights that were updated before the backward pass was done
+
+
+def _updated_too_early(table: Table, rows: Mapping[str, Row], words: Words) -> dict[str, Row]:
+    """The wrong rows that come of a backward pass through weights already updated, so named."""
+    wrong = [
+        name
+        for name, asked in table.numbers.items()
+        if rows[name].verdict == "wrong" and asked.kind in ("gradient", "new") and asked.root is table.loss
+    ]
+    if table.lr is None or not wrong or len(words.order) > MOST_NODES:
+        return {}
+    given = {asked.node: asked.carried(0) for asked in table.numbers.values() if asked.kind == "new"}
+    found: list[str] = []
+    weights: dict[Value, float] = {}
+    for tried in [_updated(table, weights) for weights in _weights(table)]:
+        own = {weight: given.get(weight) or exactly(data) for weight, data in tried.items()}
+        recomputed = Table(table.loss, table.numbers, table.lr, own).recomputed()
+        fits = [name for name in wrong if name in recomputed and _fits(table.numbers[name], recomputed[name])]
+        if len(fits) > len(found):
+            weights, found = tried, fits
+    first = _first_wrong(table, weights) if found else {}
+    labels = names(table.loss)
+    named = {}
+    for name in found:
+        node = first.get(table.numbers[name].node, table.numbers[name].node)
+        text = _passed_through(node, weights, table, words)
+        mistake = Mistake("updated_weights", labels[node], text)
+        named[name] = replace(rows[name], node=labels[node], message=text, mistakes=(mistake,))
+    return named
+
+
+def _fits(asked: Number, expected: Carried) -> bool:
+    return asked.judged_by(expected)[0] == "right"
+
+
+def _weights(table: Table) -> Iterator[set[Value]]:
+    """Which leaves may be the weights: those with new values and others of their names, or every factor."""
+    through = {factor for factor, _ in _factors_of_inner_nodes(table.loss)}
+    given = {asked.node for asked in table.numbers.values() if asked.kind == "new"}
+    families = {_family(weight) for weight in given}
+    alike = given | {weight for weight in through if _family(weight) in families}
+    yield alike
+    if not through <= alike:
+        yield given | through
+
+
+def _factors_of_inner_nodes(loss: Value) -> Iterator[tuple[Value, Value]]:
+    """Every leaf that is multiplied by a computed node, and that node."""
+    for node in backward_order(loss):
+        for x, y in factors(node):
+            for leaf, other in ((x, y), (y, x)):
+                if not leaf.op and not leaf.is_constant and other.op:
+                    yield leaf, other
+
+
+def _family(leaf: Value) -> str:
+    """What the labels of one kind of weight begin with, such as the w of w1 and w2_1_3."""
+    return re.split(r"[\d_₀-₉]", leaf.label, maxsplit=1)[0]
+
+
+def _updated(table: Table, weights: Collection[Value]) -> dict[Value, float]:
+    """The weights after a step in which each layer is updated before the gradient is passed on through it."""
+    assert table.lr is not None
+    grads = table.engine
+    updated: dict[Value, float] = {}
+    for _ in range(MOST_LAYERS):  # each time one layer more is as it will be
+        before, updated = updated, {w: w.data - table.lr * grads.get(w, 0.0) for w in weights}
+        if updated == before:
+            break
+        grads = _through(table, updated)
+    return updated
+
+
+def _through(table: Table, weights: Mapping[Value, float]) -> dict[Value, float]:
+    """The gradients of the loss, passed back through these weights."""
+    return Table(table.loss, {}, table.lr, {weight: exactly(data) for weight, data in weights.items()}).engine
+
+
+def _first_wrong(table: Table, weights: Mapping[Value, float]) -> dict[Value, Value]:
+    """For each node the first, in backward order, of those that its gradient comes from and that go wrong."""
+    mistaken = _through(table, weights)
+    place = {node: at for at, node in enumerate(mistaken)}
+    first: dict[Value, Value] = {}
+    for node, grad in mistaken.items():
+        if node not in first and abs(grad - table.engine[node]) > SAME * abs(table.engine[node]):
+            first[node] = node
+        if node in first:
+            for parent, _ in derivatives_by_parent(node):
+                first[parent] = min(first.get(parent, first[node]), first[node], key=place.__getitem__)
+    return first
+
+
+def _passed_through(node: Value, weights: Collection[Value], table: Table, words: Words) -> str:
+    """What to tell of weights by which the gradient of a node went wrong."""
+    pairs = _factors_of_inner_nodes(table.loss)
+    through = dict.fromkeys(words.names[leaf] for leaf, other in pairs if leaf in weights and other is node)
+    which = listed(list(through)) or "weights"
+    return (
+        f"The gradient was passed back to {words.names[node]} through {which} as already updated. Take {which} as in "
+        "the forward pass, and update all weights when the backward pass is done."
+    )
+
+
+# Gradients that were not set back to 0
+
+
+def _never_reset(table: Table, rows: Mapping[str, Row]) -> dict[str, Row]:
+    """The rows of all leaves, where each is the same multiple of its gradient, or has an old one added."""
+    asked_of = {
+        name: asked
+        for name, asked in table.numbers.items()
+        if _is_gradient(asked, of_leaf=True) and asked.root is table.loss and asked.judge
+    }
+    if not asked_of or any(rows[name].verdict != "wrong" or rows[name].mistakes for name in asked_of):
+        return {}
+    labels = names(table.loss)
+    every = list(asked_of.values())
+    times = round(every[0].own / every[0].right)
+    if len(every) > 1 and times >= 2 and all(_fits(asked, exactly(times * asked.right)) for asked in every):
+        text = f"Every leaf's gradient is {times} times too large: it was added to that of an earlier backward pass."
+        texts = dict.fromkeys(asked_of, text)
+    elif all(asked.node.grad and _fits(asked, exactly(asked.right + asked.node.grad)) for asked in every):
+        texts = {
+            name: f"This is the gradient, {number(asked.sign * asked.right)}, added to what {labels[asked.node]} held "
+            f"of an earlier backward pass, {number(asked.sign * asked.node.grad)}."
+            for name, asked in asked_of.items()
+        }
+    else:
+        return {}
+    advice = "Every backward pass starts from 0: zero_grad() before backward()."
+    named = {}
+    for name, text in texts.items():
+        mistake = Mistake("no_accumulation_reset", labels[asked_of[name].node], f"{text} {advice}")
+        named[name] = replace(rows[name], message=mistake.text, mistakes=(mistake,))
+    return named
