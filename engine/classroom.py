@@ -25,7 +25,6 @@ from engine.text import counted, number, shorten, table
 from engine.value import Value
 
 OUTCOMES = ("right", "wrong", "undecided", "not answered", "unreadable")
-NO_MISTAKES = ("follow_through", "early_rounding")  # keys of rows that are right
 UNNAMED = "not recognised"
 MOST_SHOWN = 40  # lines of a table in the summary
 Given = str | os.PathLike[str] | Mapping[str, Any]
@@ -232,9 +231,9 @@ class Grades(Findings["Report | ValueError"]):
         return {student: found for student, found in self._rows.items() if isinstance(found, Report)}
 
     def credit(self, student: str) -> tuple[float, int]:
-        """What a student earned, and what there was to earn."""
+        """What a student earned, by what follows from a slip too, and what there was to earn."""
         found = self[student]
-        return _credit(found) if isinstance(found, Report) else (0.0, len(self.questions))
+        return found.credit if isinstance(found, Report) else (0, len(self.questions))
 
     @property
     def mistakes(self) -> dict[str, Counter[str]]:
@@ -274,7 +273,7 @@ class Grades(Findings["Report | ValueError"]):
         unread = f" ({len(self) - len(reports)} not read)" if len(reports) < len(self) else ""
         head = f"{counted(len(self), 'student')}{unread}, {counted(asked, 'question')}"
         if reports:
-            mean = sum(_credit(report)[0] for report in reports) / len(reports)
+            mean = sum(report.credit[0] for report in reports) / len(reports)
             head += f", mean credit {number(mean, 3)} of {asked}"
         hardest = dict(sorted(self.outcomes.items(), key=lambda item: item[1]["right"]))
         parts = [
@@ -313,27 +312,36 @@ class Grades(Findings["Report | ValueError"]):
                 told.append(f"{shorten(student)}: {found}")
             elif not found.ok:
                 wrong = [paragraph for row in found.values() if (paragraph := briefly(row))]
-                told.append(in_short(f"{shorten(student)}: {_points(_credit(found))}", wrong).replace("\n", "\n  "))
+                told.append(in_short(f"{shorten(student)}: {_points(found.credit)}", wrong).replace("\n", "\n  "))
         right = len(self) - len(told)
         return in_short(f"{right} of {counted(len(self), 'student')} have every answer right", told)
 
     def as_csv(self) -> str:
-        """A line for each student: credit, what became of each question, the mistakes named first, and errors.
+        """A line for each student: credit, what became of each question, the mistakes named first, notes and errors.
 
         No cell is taken for a formula by a spreadsheet: one that begins as a formula does is given a `'` before it.
         """
         output = io.StringIO()
         writer = csv.writer(output, lineterminator="\r\n")
-        writer.writerow(map(_cell, ["student", "credit", "possible", *self.questions, "mistakes", "error"]))
+        writer.writerow(map(_cell, ["student", "credit", "possible", *self.questions, "mistakes", "notes", "error"]))
         for student, found in self._rows.items():
             earned, possible = self.credit(student)
-            outcomes, named = [""] * len(self.questions), ""
+            outcomes, named, notes = [""] * len(self.questions), "", ""
             if isinstance(found, Report):
                 outcomes = [outcome(row) for row in found.values()]
                 named = "; ".join(f"{question}: {key}" for question, key in _named_first(found))
+                notes = " ".join(" ".join(found.notes).split())
             said = [] if isinstance(found, Report) else [str(found)]
             said += [f"{row.name}: {row.message.splitlines()[0]}" for row in self.unread[student]]
-            cells = [student, f"{earned:.6g}", str(possible), *outcomes, named, " ".join("; ".join(said).split())]
+            cells = [
+                student,
+                f"{earned:.6g}",
+                str(possible),
+                *outcomes,
+                named,
+                notes,
+                " ".join("; ".join(said).split()),
+            ]
             writer.writerow(map(_cell, cells))
         return output.getvalue()
 
@@ -348,10 +356,6 @@ class Grades(Findings["Report | ValueError"]):
             raise ValueError(f"Grades are saved as .csv; {shorten(target.name)!r} does not end so.")
         write_whole(target, "\ufeff" + self.as_csv())
         return target
-
-
-def _credit(report: Report) -> tuple[float, int]:
-    return float(sum(row.verdict == "right" for row in report.values())), len(report)
 
 
 def _named_first(report: Report) -> list[tuple[str, str]]:

