@@ -58,7 +58,7 @@ class Exercise:
     @property
     def blank(self) -> str:
         """The answers to be filled in, a line for each."""
-        return "".join(f"{question} = \n" for question in self.questions)
+        return "".join(f"{question} =\n" for question in self.questions)
 
     @property
     def answers(self) -> str:

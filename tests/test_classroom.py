@@ -167,6 +167,14 @@ def test_grading_touches_neither_values_nor_gradients(loss):
 # What the class got wrong
 
 
+def test_what_follows_from_a_slip_earns_credit():
+    graph = build("x = -2\ny = 5\nz = -4\nq = x + y\nf = q*z\n")
+    grades = grade(graph.loss, {"Ben": "df/dq = 4\ndf/dz = 3\ndf/dx = 4\ndf/dy = 4\n"})
+    assert grades.credit("Ben") == (3, 4)
+    assert grades.mistakes == {"sign_flipped": {"df/dq": 1}}
+    assert read_csv(grades.as_csv())[0]["mistakes"] == "df/dq: sign_flipped"
+
+
 def with_mistakes(monkeypatch):
     """Let the comparison name mistakes: a wrong sign by its number, and one follow-through."""
     report = Comparison.report

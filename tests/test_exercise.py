@@ -189,7 +189,7 @@ def test_a_sheet_has_the_numbers_the_formulas_and_blanks():
     assert one.formulas == (
         f"x = {numbers['x']:.0f}\ny = {numbers['y']:.0f}\nz = {numbers['z']:.0f}\n\nq = x + y\nf = q*z\n"
     )
-    assert one.blank == "df/dx = \nlocal(f, q) = \nvalue(q) = \n"
+    assert one.blank == "df/dx =\nlocal(f, q) =\nvalue(q) =\n"
     task = "# Answer with numbers of 4 significant digits, or with formulas."
     assert one.text == f"# Exercise 3\n\n{one.formulas}\n{task}\n\n{one.blank}"
     assert str(one) == one.text
