@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -52,31 +53,41 @@ Fits = Callable[[Any], Any]
 """For rows of gradients, a row for each guess, which of them are the answer."""
 
 
-def mistakes(at: Situation, fits: Fits) -> tuple[Mistake, ...]:
-    """The mistakes that give an answer, the likeliest first; none where no known mistake does."""
-    with quiet():
-        found = _fitting(at, fits, FIRST)
-        if min((guess.cost for guess in found), default=LIKELY) >= LIKELY:
-            found += _fitting(at, fits, FURTHER)
-    ranked = sorted(found, key=lambda guess: (guess.cost, -at.place.get(guess.wrong, 0)))
-    told: dict[tuple[str, Any], Mistake] = {}
-    for guess in ranked:
-        if guess.cost > ranked[0].cost + UNLIKELIER or len(told) == MOST_TOLD:
-            break
-        if (guess.key, guess.wrong) not in told:
-            told[guess.key, guess.wrong] = Mistake(guess.key, at.words.names[guess.wrong], guess.text())
-    return tuple(told.values())
+class Catalogue:
+    """The guesses about one situation, made once, and which of them give an answer."""
 
+    def __init__(self, at: Situation) -> None:
+        self.at = at
+        self._made: dict[tuple[Family, ...], list[tuple[Any, list[Guess]]]] = {}
 
-def _fitting(at: Situation, fits: Fits, families: Sequence[Family]) -> list[Guess]:
-    found: list[Guess] = []
-    guesses = (guess for family in families for guess in family(at))
-    while block := list(islice(guesses, BLOCK)):
-        gradients = np.empty((len(block), at.batch.size))
-        for row, guess in enumerate(block):
-            gradients[row] = guess.gradient
-        found += [block[row] for row in np.flatnonzero(fits(gradients))]
-    return found
+    def mistakes(self, fits: Fits) -> tuple[Mistake, ...]:
+        """The mistakes that give an answer, the likeliest first; none where no known mistake does."""
+        at = self.at
+        with quiet():
+            found = self._fitting(fits, FIRST)
+            if min((guess.cost for guess in found), default=LIKELY) >= LIKELY:
+                found += self._fitting(fits, FURTHER)
+        ranked = sorted(found, key=lambda guess: (guess.cost, -at.place.get(guess.wrong, 0)))
+        told: dict[tuple[str, Any], Mistake] = {}
+        for guess in ranked:
+            if guess.cost > ranked[0].cost + UNLIKELIER or len(told) == MOST_TOLD:
+                break
+            if (guess.key, guess.wrong) not in told:
+                told[guess.key, guess.wrong] = Mistake(guess.key, at.words.names[guess.wrong], guess.text())
+        return tuple(told.values())
+
+    def _fitting(self, fits: Fits, families: tuple[Family, ...]) -> list[Guess]:
+        if families not in self._made:
+            self._made[families] = list(self._blocks(families))
+        return [guesses[row] for gradients, guesses in self._made[families] for row in np.flatnonzero(fits(gradients))]
+
+    def _blocks(self, families: tuple[Family, ...]) -> Iterator[tuple[Any, list[Guess]]]:
+        guesses = (guess for family in families for guess in family(self.at))
+        while block := list(islice(guesses, BLOCK)):
+            gradients = np.empty((len(block), self.at.batch.size))
+            for row, guess in enumerate(block):
+                gradients[row] = guess.gradient
+            yield gradients, [guess._replace(gradient=None) for guess in block]
 
 
 def fits_formula(at: Situation, given: Any, rtol: float = SAME) -> Fits | None:
@@ -91,9 +102,15 @@ def fits_formula(at: Situation, given: Any, rtol: float = SAME) -> Fits | None:
     return lambda gradients: np.all(np.abs(gradients[:, defined] - given) <= tolerance, axis=1)
 
 
-def fits_number(given: float, reach: float) -> Fits:
-    """Whether a gradient is a number that was printed with some digits, whose rounding may reach so far."""
-    return lambda gradients: np.abs(gradients[:, 0] - given) <= reach
+def fits_number(at: Situation, given: float, reach: float) -> Fits | None:
+    """Whether a gradient is a number that was printed with some digits, whose rounding may reach so far.
+
+    None where the number is too near the right one to tell.
+    """
+    right = float(at.gradient[0])
+    if not abs(given - right) > 2.0 * reach:
+        return None
+    return lambda gradients: np.abs(gradients[:, 0] - given) <= np.minimum(reach, 0.5 * np.abs(gradients[:, 0] - right))
 
 
 def of_formula(
@@ -107,7 +124,7 @@ def of_formula(
     if fits is None:
         return (), ""
     found = integrated(at, written)
-    found += tuple(one for one in mistakes(at, fits) if not found or one.key != found[0].key)
+    found += tuple(one for one in Catalogue(at).mistakes(fits) if not found or one.key != found[0].key)
     return found, "" if found else written.repair(at.gradient + (written.values - given), known)
 
 
@@ -137,6 +154,7 @@ class Asked(NamedTuple):
 Columns = Callable[[Question, Formula], Mapping[Value, Any]]
 """Values of the leaves at points that tell an answer from the right one."""
 
+MOST_CATALOGUES = 200  # that are kept for the next student
 MOST_NAMED = 20_000  # nodes of a graph in which mistakes are looked for
 
 
@@ -146,6 +164,8 @@ class Naming:
     def __init__(self, words: Words, columns: Columns, *, lr: float | None, sign: float) -> None:
         self.words, self.columns, self.lr, self.sign = words, columns, lr, sign
         self.by_name = {name: node for node, name in words.names.items() if not node.is_constant}
+        self._catalogues: dict[Any, Catalogue] = {}
+        self._met: dict[Any, Row] = {}
 
     def named(self, rows: Mapping[str, Row], asked: Mapping[str, Asked]) -> dict[str, Row]:
         """The rows with the mistakes of the wrong ones, and what follows rightly from a wrong formula made right."""
@@ -154,23 +174,37 @@ class Naming:
             return found
         for name, row in rows.items():
             if row.verdict == "wrong" and not row.mistakes and name in asked:
-                found[name] = self._named(row, asked[name], self._others(name, rows, asked))
+                others = self._others(name, rows, asked)
+                beside = tuple((one.question, rows[other].answer) for other, one in others.items())
+                key = asked[name].question, row.answer, row.message, beside
+                if key not in self._met:
+                    self._met[key] = self._named(row, asked[name], others)
+                found[name] = replace(self._met[key], name=name)
         return found
 
     def _others(self, name: str, rows: Mapping[str, Row], asked: Mapping[str, Asked]) -> dict[str, Asked]:
-        """The answers about the gradients of other nodes that this one may have come from."""
+        """The answers about gradients that this one comes from next."""
         question = asked[name].question
         if question.kind not in ("gradient", "new"):
             return {}
-        return {
-            other: one
+        given = {
+            one.question.node: other
             for other, one in asked.items()
             if one.question.kind == "gradient"
             and one.question.root is question.root
-            and one.question.node is not question.node
-            and one.question.node.op
+            and one.question.node is not question.root
             and rows[other].verdict in ("right", "wrong")
         }
+        found: dict[str, Asked] = {}
+        stack, seen = [question.node], {question.node}
+        while stack:
+            for consumer, _ in self.words.feeds.get(stack.pop(), []):
+                if consumer in given:
+                    found[given[consumer]] = asked[given[consumer]]
+                elif consumer not in seen:
+                    stack.append(consumer)
+                seen.add(consumer)
+        return found
 
     def _named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
         over_names = any(name in self.by_name or name == "lr" for name in asked.formula.names)
@@ -179,7 +213,7 @@ class Naming:
         if over_names:
             row = self._formula_named(row, asked, others)
         if row.verdict == "wrong" and not row.mistakes and asked.number is not None:
-            row = self._number_named(row, asked, others, put_in=over_names)
+            row = self._number_named(row, asked, others)
         return replace(row, node=row.mistakes[0].node) if row.mistakes and row.verdict == "wrong" else row
 
     def _formula_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
@@ -208,29 +242,38 @@ class Naming:
         mistake = Mistake("follow_through", slips[0], told)
         return replace(row, verdict="right", message=told, mistakes=(mistake,), node=None, derivation="")
 
-    def _number_named(self, row: Row, asked: Asked, others: Mapping[str, Asked], *, put_in: bool) -> Row:
+    def _number_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
         number, question = asked.number, asked.question
         assert number is not None
-        leaves = {node: [node.data] for node in self.by_name.values() if not node.op}
-        batch = Batch(self.words.loss, leaves)
-        scale = self.lr or 1.0 if question.kind == "new" else 1.0
-        given = self._gradient(question, number.obtained, batch)
-        given = float(np.ravel(given)[0])
-        reach = number.reach / scale + 1e-9 * abs(given)
+        given = float(np.ravel(self._gradient(question, number.obtained, self._here))[0])
+        reach = number.reach / (self.lr or 1.0 if question.kind == "new" else 1.0) + 1e-9 * abs(given)
         own = {
             one.question.node: None if one.number.verdict == "right" else one.number.own
             for one in others.values()
             if one.number is not None
         }
         slack = LOOSE * abs(given) if own else 0.0  # the numbers that it comes from were rounded
-        for gradients, further in ((own, 0.0), (own, slack), ({}, 0.0)):
-            at = self._situation(question, batch, gradients)
-            found = mistakes(at, fits_number(given, reach + further))
-            if found:
+        tried = [(own, reach), (own, reach + slack), ({}, reach)] if own else [({}, reach)]
+        for gradients, far in tried:
+            catalogue = self._catalogue(question, gradients)
+            fits = fits_number(catalogue.at, given, far)
+            if fits is not None and (found := catalogue.mistakes(fits)):
                 return replace(row, mistakes=found)
-            if not own:
-                break
         return row
+
+    @cached_property
+    def _here(self) -> Batch:
+        """The graph at its given values."""
+        return Batch(self.words.loss, {node: [node.data] for node in self.by_name.values() if not node.op})
+
+    def _catalogue(self, question: Question, own: Mapping[Value, float | None]) -> Catalogue:
+        """All guesses about a question at the given values."""
+        key = question, tuple(own.items())
+        if key not in self._catalogues:
+            if len(self._catalogues) == MOST_CATALOGUES:
+                del self._catalogues[next(iter(self._catalogues))]
+            self._catalogues[key] = Catalogue(self._situation(question, self._here, own))
+        return self._catalogues[key]
 
     def _situation(self, question: Question, batch: Batch, own: Mapping[Value, Any]) -> Situation:
         direct = question.kind == "local"

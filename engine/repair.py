@@ -61,7 +61,9 @@ class Written:
             literals[leaf] = leaf.data
             return leaf
 
-        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Value:
+        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
+            if not any(isinstance(operand, Value) for operand in operands):
+                return row(*operands)
             return record(row, operands, untaken=True)
 
         root = formula.evaluate(occurrences, apply=apply, literal=literal)

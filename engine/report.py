@@ -194,10 +194,15 @@ def _head(row: Row) -> str:
     )
 
 
+_LEADS = ("", *["or: "] * 9)  # of mistakes that cannot be told apart
+
+
 def _details(row: Row, told: set[str]) -> str:
     """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
     lines = [_head(row)]
     lines += [f"  {line}" for line in row.message.splitlines()]
+    if row.mistakes:
+        lines += [f"  {lead}{mistake.text}" for lead, mistake in zip(_LEADS, row.mistakes, strict=False)]
     if row.node:
         lines.append(f"  went wrong first at: {shorten(row.node)}")
     derivation_lines = row.derivation.splitlines()
