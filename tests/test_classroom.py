@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import random
 import subprocess
 import sys
 import time
@@ -373,18 +374,20 @@ def test_300_students_with_20_answers_take_seconds():
     graph = worked("mazur_2_2_2")
     graph["E"].backward()
     names = [name for name in graph if name not in ("i1", "i2", "t1", "t2")][:20]
-    students = {}
-    for student in range(300):
-        factors = [(1.0, -1.0, 0.5)[(student * 7 + place * 3) % 3] for place in range(20)]
-        numbers = [f"{graph[name].grad * factor:.5g}" for name, factor in zip(names, factors, strict=True)]
-        answers = [f"{name} = {number}" for name, number in zip(names, numbers, strict=True)]
-        answers[3] = f"{names[3]} = (out_o1 - t1)*out_o1*(1 - out_o1)*out_h1*{student % 40}"
-        students[f"s{student}"] = "\n".join(answers)
-    start = time.perf_counter()
+    rng = random.Random(0)
+
+    def answer(name):
+        if name == "w5":
+            return f"(out_o1 - t1)*out_o1*(1 - out_o1)*out_h1*{rng.choice([1, 1, 1, 2, rng.randint(3, 50)])}"
+        slip = rng.choice([-1.0, 2.0, 0.5, rng.uniform(0.5, 2.0)]) if rng.random() < 0.15 else 1.0
+        return f"{graph[name].grad * slip:.{rng.randint(3, 5)}g}"
+
+    students = {f"s{i}": "".join(f"{name} = {answer(name)}\n" for name in names) for i in range(300)}
+    start = time.process_time()  # whatever else the machine does
     grades = grade(graph["E"], students)
     assert str(grades)
     assert grades.as_csv()
-    assert time.perf_counter() - start < 20.0
+    assert time.process_time() - start < 20.0
 
 
 # The command
