@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from engine.classroom import Grades, grade
     from engine.compare import compare
     from engine.drawing import Drawing, draw
+    from engine.exercise import Exercise, exercise
     from engine.formula import FormulaError, Graph, build
     from engine.gradcheck import gradcheck
     from engine.layout import LayoutError
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "Backprop": "walk",
     "Drawing": "drawing",
+    "Exercise": "exercise",
     "FormulaError": "formula",
     "Grades": "classroom",
     "Graph": "formula",
@@ -93,6 +95,7 @@ _ROOMS = {
     "build": "formula",
     "compare": "compare",
     "draw": "drawing",
+    "exercise": "exercise",
     "grade": "classroom",
     "gradcheck": "gradcheck",
 }
@@ -103,6 +106,7 @@ __all__ = [
     "Contribution",
     "DomainError",
     "Drawing",
+    "Exercise",
     "FormulaError",
     "Grades",
     "Graph",
@@ -134,6 +138,7 @@ __all__ = [
     "elu",
     "erf",
     "erfc",
+    "exercise",
     "exp",
     "expm1",
     "gelu",

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.answers import NOT_ANSWERED, Answer, Question, Unanswerable, read_answers
+from engine.answers import NOT_ANSWERED, Answer, Unanswerable, read_answers
 from engine.compare import Comparison, check_options
 from engine.files import UnreadableError, read_text, write_whole
 from engine.formula import FormulaError
@@ -24,14 +25,13 @@ from engine.text import counted, number, shorten, table
 from engine.value import Value
 
 OUTCOMES = ("right", "wrong", "undecided", "not answered", "unreadable")
-NO_MISTAKES = ("follow_through", "early_rounding")  # keys of rows that are right
 UNNAMED = "not recognised"
 MOST_SHOWN = 40  # lines of a table in the summary
 Given = str | os.PathLike[str] | Mapping[str, Any]
 
 
 def grade(
-    loss: Value,
+    loss: Value | Mapping[str, Value | ValueError],
     answers: Mapping[str, Given],
     *,
     lr: float | None = None,
@@ -48,70 +48,84 @@ def grade(
     questions are those of `questions`, or all that someone answered, in the order of first appearance. What a student
     left out is not answered, and what was not asked is passed over. What can't be read of one student is kept as that
     student's error, and the others are graded. `unconnected` are names of the graph that the loss does not depend on.
-    `progress` shows a bar on the standard error; by default where that is a terminal.
+    `progress` shows a bar on the standard error; by default where that is a terminal. Where each student has numbers of
+    their own, `loss` maps students to their losses, or to the error for one that can't be read.
 
     Raises TypeError and ValueError for arguments without meaning, and for questions that can't be read.
     """
     if not isinstance(answers, Mapping):
         raise TypeError(f"grade needs a mapping from students to their answers, not {type(answers).__name__}.")
-    check_options("grade", loss, lr, digits, convention)
+    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(answers, loss)
+    for one in dict.fromkeys(losses.values()):
+        if not isinstance(one, ValueError):
+            check_options("grade", one, lr, digits, convention)
+            refuse_outdated(one, "grade")
     if not answers:
         raise ValueError("There are no students to grade.")
-    refuse_outdated(loss, "grade")
-    comparison = Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
+    rate = None if lr is None else as_float(lr)
+
+    @cache
+    def comparison_of(one: Value) -> Comparison:
+        return Comparison(one, rate, digits, seed, convention, unconnected)
+
     with _progress(progress, 2 * len(answers)) as told:
-        sheets = {}
+        sheets: dict[str, _Sheet | ValueError] = {}
         for student, given in answers.items():
-            sheets[student] = _Sheet.read(comparison, given)
+            own = losses.get(student, UnreadableError(f"There is no graph for {shorten(student)}."))
+            sheets[student] = own if isinstance(own, ValueError) else _read(comparison_of(own), given)
             told()
-        asked = _asked(comparison, questions) if questions is not None else _union(sheets.values())
+        read = [sheet for sheet in sheets.values() if isinstance(sheet, _Sheet)]
+        asked = _asked(read, questions) if questions is not None else _union(read)
         found: dict[str, Report | ValueError] = {}
         for student, sheet in sheets.items():
-            found[student] = sheet.error or sheet.report(comparison, asked)
+            found[student] = sheet.report(asked) if isinstance(sheet, _Sheet) else sheet
             told()
-    unread = {student: tuple(sheet.unread) for student, sheet in sheets.items()}
+    unread = {student: sheet.unread for student, sheet in sheets.items() if isinstance(sheet, _Sheet)}
     return Grades(found, tuple(asked.values()), unread)
 
 
-Key = Question | str
-"""A question, or the name of what the loss does not depend on."""
+Key = str
+"""A question in the project's own words, whatever a student's are."""
 
 
 @dataclass
 class _Sheet:
-    """The answers of one student by what they answer, or the error for all of them."""
+    """The answers of one student by what they answer, and the lines that answer no question."""
 
+    comparison: Comparison
     answers: dict[Key, Answer] = field(default_factory=dict)
-    unread: list[Row] = field(default_factory=list)  # lines that answer no question
-    error: ValueError | None = None
+    unread: list[Row] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, comparison: Comparison, given: Given) -> _Sheet:
-        sheet = cls()
+    def add(self, answer: Answer) -> None:
+        """Keep an answer, to its question or as one to none."""
         try:
-            answers = _answers(given)
-        except (UnreadableError, FormulaError) as error:
-            return cls(error=error)
-        for answer in answers:
-            try:
-                if answer.problem is not None:
-                    raise answer.problem
-                key = _key(comparison, answer.name)
-                if key in sheet.answers:
-                    earlier = shorten(sheet.answers[key].name)
-                    raise Unanswerable(f"The same is answered as `{earlier}` before. Take out one of the two.")
-                sheet.answers[key] = answer
-            except (Unanswerable, LookupError, FormulaError) as error:
-                row = Row(answer.name, answer.shown, "invalid", message=_where(answer, error))
-                sheet.unread.append(row)
-        return sheet
+            if answer.problem is not None:
+                raise answer.problem
+            key = _key(self.comparison, answer.name)
+            if key in self.answers:
+                earlier = shorten(self.answers[key].name)
+                raise Unanswerable(f"The same is answered as `{earlier}` before. Take out one of the two.")
+            self.answers[key] = answer
+        except (Unanswerable, LookupError, FormulaError) as error:
+            self.unread.append(Row(answer.name, answer.shown, "invalid", message=_where(answer, error)))
 
-    def report(self, comparison: Comparison, asked: Mapping[Key, str]) -> Report:
+    def report(self, asked: Mapping[Key, str]) -> Report:
         """The answers to what was asked, by the names of the questions."""
-        return comparison.report(
+        return self.comparison.report(
             replace(self.answers[key], name=name) if key in self.answers else Answer(name, "")
             for key, name in asked.items()
         )
+
+
+def _read(comparison: Comparison, given: Given) -> _Sheet | ValueError:
+    """The answers of a student, or the error for all of them."""
+    sheet = _Sheet(comparison)
+    try:
+        for answer in _answers(given):
+            sheet.add(answer)
+    except (UnreadableError, FormulaError) as error:
+        return error
+    return sheet
 
 
 def _answers(given: Given) -> list[Answer]:
@@ -134,15 +148,16 @@ def _where(answer: Answer, error: Exception) -> str:
 
 def _key(comparison: Comparison, name: str) -> Key:
     """What a name asks. Raises Unanswerable, LookupError or FormulaError."""
-    return comparison.reader.unconnected_name(name) or comparison.question(name)
+    reader = comparison.reader
+    return reader.unconnected_name(name) or reader.key(reader.question(name))
 
 
-def _asked(comparison: Comparison, names: Iterable[str]) -> dict[Key, str]:
+def _asked(sheets: Sequence[_Sheet], names: Iterable[str]) -> dict[Key, str]:
     """The questions that are given, each once. Raises ValueError for one that can't be read, and for none."""
     asked: dict[Key, str] = {}
     for name in names:
         try:
-            asked.setdefault(_key(comparison, name), name)
+            asked.setdefault(_key(sheets[0].comparison, name) if sheets else name, name)
         except (Unanswerable, LookupError) as error:
             raise ValueError(f"The question {shorten(name)!r} can't be read. {error.args[0]}") from None
     if not asked:
@@ -192,11 +207,11 @@ class Grades(Findings["Report | ValueError"]):
         self,
         found: Mapping[str, Report | ValueError],
         questions: tuple[str, ...],
-        unread: Mapping[str, tuple[Row, ...]],
+        unread: Mapping[str, Sequence[Row]],
     ) -> None:
         super().__init__(found)
         self.questions = questions
-        self.unread = dict(unread)
+        self.unread = {student: tuple(unread.get(student, ())) for student in found}
 
     @property
     def ok(self) -> bool:
@@ -216,9 +231,9 @@ class Grades(Findings["Report | ValueError"]):
         return {student: found for student, found in self._rows.items() if isinstance(found, Report)}
 
     def credit(self, student: str) -> tuple[float, int]:
-        """What a student earned, and what there was to earn."""
+        """What a student earned, by what follows from a slip too, and what there was to earn."""
         found = self[student]
-        return _credit(found) if isinstance(found, Report) else (0.0, len(self.questions))
+        return found.credit if isinstance(found, Report) else (0, len(self.questions))
 
     @property
     def mistakes(self) -> dict[str, Counter[str]]:
@@ -258,7 +273,7 @@ class Grades(Findings["Report | ValueError"]):
         unread = f" ({len(self) - len(reports)} not read)" if len(reports) < len(self) else ""
         head = f"{counted(len(self), 'student')}{unread}, {counted(asked, 'question')}"
         if reports:
-            mean = sum(_credit(report)[0] for report in reports) / len(reports)
+            mean = sum(report.credit[0] for report in reports) / len(reports)
             head += f", mean credit {number(mean, 3)} of {asked}"
         hardest = dict(sorted(self.outcomes.items(), key=lambda item: item[1]["right"]))
         parts = [
@@ -297,27 +312,36 @@ class Grades(Findings["Report | ValueError"]):
                 told.append(f"{shorten(student)}: {found}")
             elif not found.ok:
                 wrong = [paragraph for row in found.values() if (paragraph := briefly(row))]
-                told.append(in_short(f"{shorten(student)}: {_points(_credit(found))}", wrong).replace("\n", "\n  "))
+                told.append(in_short(f"{shorten(student)}: {_points(found.credit)}", wrong).replace("\n", "\n  "))
         right = len(self) - len(told)
         return in_short(f"{right} of {counted(len(self), 'student')} have every answer right", told)
 
     def as_csv(self) -> str:
-        """A line for each student: credit, what became of each question, the mistakes named first, and errors.
+        """A line for each student: credit, what became of each question, the mistakes named first, notes and errors.
 
         No cell is taken for a formula by a spreadsheet: one that begins as a formula does is given a `'` before it.
         """
         output = io.StringIO()
         writer = csv.writer(output, lineterminator="\r\n")
-        writer.writerow(map(_cell, ["student", "credit", "possible", *self.questions, "mistakes", "error"]))
+        writer.writerow(map(_cell, ["student", "credit", "possible", *self.questions, "mistakes", "notes", "error"]))
         for student, found in self._rows.items():
             earned, possible = self.credit(student)
-            outcomes, named = [""] * len(self.questions), ""
+            outcomes, named, notes = [""] * len(self.questions), "", ""
             if isinstance(found, Report):
                 outcomes = [outcome(row) for row in found.values()]
                 named = "; ".join(f"{question}: {key}" for question, key in _named_first(found))
+                notes = " ".join(" ".join(found.notes).split())
             said = [] if isinstance(found, Report) else [str(found)]
             said += [f"{row.name}: {row.message.splitlines()[0]}" for row in self.unread[student]]
-            cells = [student, f"{earned:.6g}", str(possible), *outcomes, named, " ".join("; ".join(said).split())]
+            cells = [
+                student,
+                f"{earned:.6g}",
+                str(possible),
+                *outcomes,
+                named,
+                notes,
+                " ".join("; ".join(said).split()),
+            ]
             writer.writerow(map(_cell, cells))
         return output.getvalue()
 
@@ -332,10 +356,6 @@ class Grades(Findings["Report | ValueError"]):
             raise ValueError(f"Grades are saved as .csv; {shorten(target.name)!r} does not end so.")
         write_whole(target, "\ufeff" + self.as_csv())
         return target
-
-
-def _credit(report: Report) -> tuple[float, int]:
-    return float(sum(row.verdict == "right" for row in report.values())), len(report)
 
 
 def _named_first(report: Report) -> list[tuple[str, str]]:

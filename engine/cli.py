@@ -1,4 +1,4 @@
-"""The command `chalkgrad`: step, draw, check, grade."""
+"""The command `chalkgrad`: step, draw, check, grade, exercise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.answers import read_answers, read_questions
@@ -15,15 +15,16 @@ from engine.classroom import files_of, grade
 from engine.compare import judge
 from engine.debugger import Debugger
 from engine.drawing import RANKDIRS, Options, draw
-from engine.explain import update_in_words
-from engine.files import UnreadableError, read_text
+from engine.exercise import Exercise, exercise, exercises_for, is_weight
+from engine.files import UnreadableError, read_text, write_whole
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
 from engine.layout import LayoutError
 from engine.terminal import PLAIN, Screen
-from engine.text import NOTATIONS, number, shorten
+from engine.text import NOTATIONS, counted, shorten
 from engine.themes import THEMES
-from engine.walk import Backprop
+from engine.value import Value
+from engine.walk import Backprop, chapter
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
@@ -70,10 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, file: str = "a formula file"
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         added.set_defaults(run=run)
-        added.add_argument("file", metavar="FILE", help="a formula file: one assignment a line, the last is the loss")
+        added.add_argument("file", metavar="FILE", help=f"{file}: one assignment a line, the last is the loss")
         added.add_argument("--atomic", action="store_true", help="keep weighted sums as single products and sums")
         return added
 
@@ -93,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--theme", choices=list(THEMES), help="the colours of the picture")
     check = command("check", _check, "check answers made by hand")
     check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
-    grade = command("grade", _grade, "check the answers of a class")
+    of_a_class = "a formula file, or a folder with one for each student, of the same name as the answers"
+    grade = command("grade", _grade, "check the answers of a class", of_a_class)
     grade.add_argument("answers", metavar="ANSWERS", nargs="+", help="a file of answers for each student, or a pattern")
     grade.add_argument(
         "--csv",
@@ -105,6 +109,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="a file with a question a line, such as an answer key; without it all that someone answered is a question",
     )
+    fresh = command("exercise", _exercise, "make an exercise: fresh numbers for the same graph")
+    fresh.add_argument("--seed", type=int, default=0, help="another seed gives other numbers (0)")
+    fresh.add_argument(
+        "--students", metavar="NAMES", help="a file with a name a line: numbers for each of them, with -o"
+    )
+    fresh.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="write the formulas, in DIR/answers a blank for them, and in DIR/keys the key and the solution; no "
+        "file that is there is replaced",
+    )
+    fresh.add_argument("--lr", type=_rate, help="learning rate: ask for the updated weights too")
+    fresh.add_argument("--digits", type=_digits, default=4, help="significant digits of the answers (4)")
+    fresh.add_argument("--questions", metavar="KEY", help="a file with a question a line, instead of all gradients")
+    shown = fresh.add_mutually_exclusive_group()
+    shown.add_argument("--key", action="store_true", help="print the answer key instead")
+    shown.add_argument("--solution", action="store_true", help="print the worked solution instead")
     for added in (check, grade):
         added.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
         added.add_argument("--digits", type=_digits, default=3, help="significant digits that a number needs (3)")
@@ -171,7 +193,7 @@ def _step(options: argparse.Namespace) -> int:
     walk = Backprop(graph.loss, digits=options.digits)
     if options.all:
         screen = Screen(sys.stdout, terminal=sys.stdout.isatty())
-        for line in _chapter(graph, walk, options.lr):
+        for line in chapter(walk, graph.values(), graph.parameters, options.lr):
             screen.say(line)
         return RIGHT
     if options.markdown:
@@ -192,25 +214,8 @@ def _step(options: argparse.Namespace) -> int:
 
 def _likely_parameters(graph: Graph) -> str:
     leaves = [name for name, node in graph.items() if not node.op]
-    weights = [name for name in leaves if name[0] in "wWbB"]
+    weights = [name for name in leaves if is_weight(name)]
     return " ".join((weights or leaves)[:8])
-
-
-def _chapter(graph: Graph, walk: Backprop, lr: float | None) -> Iterator[str]:
-    """Forward pass, loss, backward pass and updates, in the order of the chapter."""
-    words = walk.words
-    under = [node for node in graph.values() if node in words.names]
-    if before := [f"  {words.forward_line(node)}" for node in under if node.op and node is not graph.loss]:
-        yield from ["Forward pass", *before, ""]
-    yield f"Loss\n  {words.forward_line(graph.loss)}\n\nBackward pass"
-    for step in walk:
-        yield f"{step}\n"
-    yield "Gradients"
-    width = max(len(words.gradient_of(node)) for node in under)
-    yield from [f"  {words.gradient_of(n):<{width}} = {words.number(n.grad)}" for n in under if not n.op]
-    if lr is not None:
-        yield f"\nUpdates, learning rate {number(lr)}"
-        yield from [update_in_words(words, node, lr, words.digits) for node in graph.parameters]
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -272,29 +277,27 @@ def _unconnected(graph: Graph) -> list[str]:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    graph = _built(options)
     files = files_of(options.answers)
-    if options.csv is not None:
-        read = [options.file, *files.values(), *([options.questions] if options.questions else [])]
-        if any(_is_same(options.csv, path) for path in read):
-            raise CommandError(f"--csv {shorten(options.csv)} would replace a file that is read. Give it another name.")
-    questions = None
-    if options.questions is not None:
-        text = _read(options.questions, "Write a question a line, such as `dL/dw`.")
-        try:
-            questions = read_questions(text)
-        except FormulaError as error:
-            raise CommandError(f"{shorten(options.questions)}, {error}") from None
+    read = [options.file, *files.values(), *([options.questions] if options.questions else [])]
+    if options.csv is not None and any(_is_same(options.csv, path) for path in read):
+        raise CommandError(f"--csv {shorten(options.csv)} would replace a file that is read. Give it another name.")
+    loss: Value | dict[str, Value | ValueError]
+    unconnected: list[str] = []
+    if Path(options.file).is_dir():
+        loss = {student: _loss_of(options, Path(path).stem) for student, path in files.items()}
+    else:
+        graph = _built(options)
+        loss, unconnected = graph.loss, _unconnected(graph)
     try:
         grades = grade(
-            graph.loss,
+            loss,
             files,
             lr=options.lr,
             digits=options.digits,
             seed=options.seed,
             convention=options.convention,
-            questions=questions,
-            unconnected=_unconnected(graph),
+            questions=_questions(options),
+            unconnected=unconnected,
         )
     except ValueError as error:
         raise CommandError(str(error)) from None
@@ -302,6 +305,62 @@ def _grade(options: argparse.Namespace) -> int:
     if options.csv is not None:
         _written(options.csv, lambda: grades.to_csv(options.csv))
     return RIGHT if grades.readable else UNREADABLE
+
+
+def _loss_of(options: argparse.Namespace, student: str) -> Value | ValueError:
+    """The loss of a student's own graph, in a folder of them, or what is wrong with it."""
+    path = str(Path(options.file, f"{student}.txt"))
+    try:
+        return build(read_text(path, empty="Write one assignment a line."), atomic=options.atomic).loss
+    except FormulaError as error:
+        return UnreadableError(f"{shorten(path)}, {error}")
+    except UnreadableError as error:
+        return error
+
+
+def _questions(options: argparse.Namespace) -> list[str] | None:
+    """The questions of the file that was named, if one was."""
+    if options.questions is None:
+        return None
+    try:
+        return read_questions(_read(options.questions, "Write a question a line, such as `dL/dw`."))
+    except FormulaError as error:
+        raise CommandError(f"{shorten(options.questions)}, {error}") from None
+
+
+def _exercise(options: argparse.Namespace) -> int:
+    if options.students is not None and options.output is None:
+        raise CommandError("--students needs a folder to write to: write -o DIR too.")
+    graph, questions = _built(options), _questions(options)
+
+    def made(seed: int) -> Exercise:
+        return exercise(graph, seed, digits=options.digits, lr=options.lr, questions=questions)
+
+    try:
+        if options.output is None:
+            one = made(options.seed)
+            print(one.answers if options.key else one.solution if options.solution else one.text, end="")
+            return RIGHT
+        students = ["exercise"] if options.students is None else _students(options)
+        exercises = exercises_for(students, made, options.seed)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    files = {Path(options.output, p): text for name, one in exercises.items() for p, text in one.files(name).items()}
+    if there := next((path for path in files if os.path.lexists(path)), None):
+        raise CommandError(f"{shorten(str(there))} is there already. Write to another folder.")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
+        except OSError as error:
+            raise CommandError(f"{shorten(str(path))} can't be written: {error.strerror or error}.") from None
+    print(f"wrote {counted(len(exercises), 'exercise')} to {shorten(options.output, 1000)}")
+    return RIGHT
+
+
+def _students(options: argparse.Namespace) -> list[str]:
+    names = [line.split("#", 1)[0].strip() for line in _read(options.students, "Write a name a line.").splitlines()]
+    return [name.lstrip("\ufeff") for name in names if name.strip("\ufeff ")]
 
 
 def _is_same(path: str, other: str | Path) -> bool:

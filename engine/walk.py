@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
-from engine.explain import Rows, Words, line_in_words, step_in_latex, step_in_words, step_rows
+from engine.explain import (
+    Rows,
+    Words,
+    line_in_words,
+    step_in_latex,
+    step_in_words,
+    step_rows,
+    update_in_words,
+)
 from engine.forward import as_float, edited_message, now, outdated, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.layout import LayoutError
 from engine.solution import solution_in_markdown
-from engine.text import factor, shorten
+from engine.text import factor, number, shorten
 from engine.value import Value
 
 if TYPE_CHECKING:
@@ -575,3 +583,20 @@ class Backprop:
         words = self.words
         grad = f"{words.gradient_of(node)} = {words.number(node.grad)}"
         return f"<Backprop of {loss}, {place}; next is {words.names[node]}, with {grad}>"
+
+
+def chapter(walk: Backprop, shown: Iterable[Value], parameters: Iterable[Value], lr: float | None) -> Iterator[str]:
+    """Forward pass, loss, backward pass and updates of the nodes `shown`, in the order of the chapter."""
+    words = walk.words
+    under = [node for node in shown if node in words.names]
+    if before := [f"  {words.forward_line(node)}" for node in under if node.op and node is not walk.loss]:
+        yield from ["Forward pass", *before, ""]
+    yield f"Loss\n  {words.forward_line(walk.loss)}\n\nBackward pass"
+    for step in walk:
+        yield f"{step}\n"
+    yield "Gradients"
+    width = max(len(words.gradient_of(node)) for node in under)
+    yield from [f"  {words.gradient_of(n):<{width}} = {words.number(n.grad)}" for n in under if not n.op]
+    if lr is not None:
+        yield f"\nUpdates, learning rate {number(lr)}"
+        yield from [update_in_words(words, node, lr, words.digits) for node in parameters]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import random
 import subprocess
 import sys
 import time
@@ -167,6 +168,14 @@ def test_grading_touches_neither_values_nor_gradients(loss):
 # What the class got wrong
 
 
+def test_what_follows_from_a_slip_earns_credit():
+    graph = build("x = -2\ny = 5\nz = -4\nq = x + y\nf = q*z\n")
+    grades = grade(graph.loss, {"Ben": "df/dq = 4\ndf/dz = 3\ndf/dx = 4\ndf/dy = 4\n"})
+    assert grades.credit("Ben") == (3, 4)
+    assert grades.mistakes == {"sign_flipped": {"df/dq": 1}}
+    assert read_csv(grades.as_csv())[0]["mistakes"] == "df/dq: sign_flipped"
+
+
 def with_mistakes(monkeypatch):
     """Let the comparison name mistakes: a wrong sign by its number, and one follow-through."""
     report = Comparison.report
@@ -200,13 +209,9 @@ def test_the_commonest_mistakes_come_first_with_who_made_them_where(loss, monkey
 
 def test_the_summary_shows_the_hardest_questions_first(loss):
     grades = grade(loss, {"A": "w = -0.162\nb = -0.108", "B": "w = -0.162\nb = 0.1", "C": "w = -0.162"})
-    assert grades.summary() == (
-        "3 students, 2 questions, mean credit 1.33 of 2\n"
-        "\n"
-        " mistake          students   at\n"
-        " ─────────────────────────────────\n"
-        " not recognised          1   b (1)\n"
-        "\n"
+    first, *tables = grades.summary().split("\n\n")
+    assert first == "3 students, 2 questions, mean credit 1.33 of 2"
+    assert tables[-1] == (
         " question   right   wrong   undecided   not answered   unreadable\n"
         " ────────────────────────────────────────────────────────────────\n"
         " b              1       1                          1\n"
@@ -251,11 +256,10 @@ def test_an_assertion_says_who_and_which_and_why_in_a_few_lines(loss, monkeypatc
 def test_a_reports_assertion_has_the_wrong_answers_alone_and_no_derivation(loss):
     with pytest.raises(AssertionError) as error:
         compare(loss, {"w": "0.5", "b": "-0.1078"}).raise_if_wrong()
-    assert str(error.value).splitlines() == [
-        "not every answer is right",
-        "1 right, 1 wrong of 2",
-        "w is wrong: yours gives 0.5, the engine −0.161644928, difference 0.662",
-    ]
+    head, count, row, *reason = str(error.value).splitlines()
+    assert (head, count) == ("not every answer is right", "1 right, 1 wrong of 2")
+    assert row == "w is wrong: yours gives 0.5, the engine −0.161644928, difference 0.662"
+    assert len(reason) <= 2
 
 
 def test_pytest_shows_the_line_of_the_test_and_not_the_inside(shown_by_pytest):
@@ -300,7 +304,7 @@ def test_the_table_has_a_row_a_student_and_a_column_a_question(loss, tmp_path):
         tmp_path / "grades.csv"
     )
     data = path.read_bytes()
-    assert data.startswith(b"\xef\xbb\xbfstudent,credit,possible,w,b,z,mistakes,error\r\n")
+    assert data.startswith(b"\xef\xbb\xbfstudent,credit,possible,w,b,z,mistakes,notes,error\r\n")
     rows = read_csv(data.decode())
     assert [row["student"] for row in rows] == ["Anna", "Ben", "Carl", "Dora"]
     assert [(row["w"], row["b"], row["z"]) for row in rows] == [
@@ -370,18 +374,20 @@ def test_300_students_with_20_answers_take_seconds():
     graph = worked("mazur_2_2_2")
     graph["E"].backward()
     names = [name for name in graph if name not in ("i1", "i2", "t1", "t2")][:20]
-    students = {}
-    for student in range(300):
-        factors = [(1.0, -1.0, 0.5)[(student * 7 + place * 3) % 3] for place in range(20)]
-        numbers = [f"{graph[name].grad * factor:.5g}" for name, factor in zip(names, factors, strict=True)]
-        answers = [f"{name} = {number}" for name, number in zip(names, numbers, strict=True)]
-        answers[3] = f"{names[3]} = (out_o1 - t1)*out_o1*(1 - out_o1)*out_h1*{student % 40}"
-        students[f"s{student}"] = "\n".join(answers)
-    start = time.perf_counter()
+    rng = random.Random(0)
+
+    def answer(name):
+        if name == "w5":
+            return f"(out_o1 - t1)*out_o1*(1 - out_o1)*out_h1*{rng.choice([1, 1, 1, 2, rng.randint(3, 50)])}"
+        slip = rng.choice([-1.0, 2.0, 0.5, rng.uniform(0.5, 2.0)]) if rng.random() < 0.15 else 1.0
+        return f"{graph[name].grad * slip:.{rng.randint(3, 5)}g}"
+
+    students = {f"s{i}": "".join(f"{name} = {answer(name)}\n" for name in names) for i in range(300)}
+    start = time.process_time()  # whatever else the machine does
     grades = grade(graph["E"], students)
     assert str(grades)
     assert grades.as_csv()
-    assert time.perf_counter() - start < 20.0
+    assert time.process_time() - start < 20.0
 
 
 # The command

@@ -60,6 +60,7 @@ FLOORS = {
     "engine.prediction": 6.5,
     "engine.quiz": 6.6,
     "engine.classroom": 7,
+    "engine.exercise": 7,
     "engine.debugger": 7,
     "engine.player": 7,
     "engine.cli": 8,
