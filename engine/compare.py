@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from engine import ops
 from engine.explain import Words, derivation, local_derivation, update_in_words
-from engine.follow import Judge, Number
+from engine.follow import Judge, Number, Table
 from engine.formula import Formula, FormulaError, Source, lines_of, tidy_name
 from engine.forward import as_float, refuse_outdated
 from engine.graph import find, named_nodes, names
@@ -135,7 +135,7 @@ def judge(
     refuse_outdated(loss, "compare")
     comparison = Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
     rows = {answer.name: comparison.row(answer) for answer in answers}
-    return judged_together(loss, rows, comparison.numbers, comparison.lr, comparison.words)
+    return judged_together(comparison.table(), rows, comparison.words, comparison.named)
 
 
 _FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
@@ -485,6 +485,10 @@ class Comparison:
         picks = itertools.islice(itertools.product(*choices), MOST_WAYS)
         ways = (dict(pair for pair in picked if pair is not None) for picked in picks)
         return filter(None, ways), math.prod(map(len, choices)) > MOST_WAYS
+
+    def table(self) -> Table:
+        """The numbers of the answers that were judged, beside each other."""
+        return Table(self.loss, self.numbers, self.lr)
 
     @cached_property
     def _copied_words(self) -> Words:

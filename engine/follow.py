@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from engine.explain import Words, unlabelled_below
 from engine.forward import partials
-from engine.graph import computed_nodes, derivatives_by_parent, leaves, names, nodes, recorded_derivatives
+from engine.graph import computed_nodes, derivatives_by_parent, leaves, nodes, recorded_derivatives
 from engine.ops import ADD, DOT, IDENTITY, MEAN, MULTIPLY, NEGATE, SUBTRACT, TOTAL
 from engine.printed import EXACT_RTOL
 from engine.report import Mistake, Row, Verdict
@@ -474,13 +474,14 @@ def _first_order(
     return found
 
 
-def beside_each_other(table: Table, rows: Mapping[str, Row], words: Words) -> dict[str, Row]:
+def beside_each_other(
+    table: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]
+) -> dict[str, Row]:
     """The rows as they are judged beside each other: what follows from a slip is right, and so is what was rounded.
 
     The row of a slip has its own node, and is told what would follow from the student's numbers further on.
     """
     became = table.followed()
-    labels = names(table.loss)
     judged = dict(rows)
     for name, one in became.items():
         asked = table.numbers[name]
