@@ -65,6 +65,7 @@ TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importi
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.classroom import Grades, grade
     from engine.compare import compare
     from engine.drawing import Drawing, draw
     from engine.formula import FormulaError, Graph, build
@@ -78,6 +79,7 @@ _ROOMS = {
     "Backprop": "walk",
     "Drawing": "drawing",
     "FormulaError": "formula",
+    "Grades": "classroom",
     "Graph": "formula",
     "LayoutError": "layout",
     "Mistake": "report",
@@ -91,6 +93,7 @@ _ROOMS = {
     "build": "formula",
     "compare": "compare",
     "draw": "drawing",
+    "grade": "classroom",
     "gradcheck": "gradcheck",
 }
 """Where the names are that need more than the engine itself, and so are loaded when they are first used."""
@@ -101,6 +104,7 @@ __all__ = [
     "DomainError",
     "Drawing",
     "FormulaError",
+    "Grades",
     "Graph",
     "LayoutError",
     "Mistake",
@@ -135,6 +139,7 @@ __all__ = [
     "gelu",
     "grad",
     "gradcheck",
+    "grade",
     "hypot",
     "label_all",
     "leaky_relu",

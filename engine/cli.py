@@ -1,4 +1,4 @@
-"""The command `chalkgrad`: step, draw, check."""
+"""The command `chalkgrad`: step, draw, check, grade."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from engine.compare import judge, read_answers
+from engine.answers import read_answers, read_questions
+from engine.classroom import files_of, grade
+from engine.compare import judge
 from engine.debugger import Debugger
 from engine.drawing import RANKDIRS, Options, draw
 from engine.explain import update_in_words
+from engine.files import UnreadableError, read_text
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
 from engine.layout import LayoutError
@@ -24,7 +27,6 @@ from engine.walk import Backprop
 
 RIGHT, WRONG, UNREADABLE = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
-LARGEST_FILE = 10_000_000  # bytes
 
 
 class CommandError(Exception):
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chalkgrad",
-        description="Step through backpropagation, draw its graph, check a derivation made by hand.",
+        description="Step through backpropagation, draw its graph, check derivations made by hand.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -91,15 +93,28 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--theme", choices=list(THEMES), help="the colours of the picture")
     check = command("check", _check, "check answers made by hand")
     check.add_argument("answers", metavar="ANSWERS", help="a line for each answer: `dE/dw5 = number or formula`")
-    check.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
-    check.add_argument("--digits", type=_digits, default=3, help="significant digits that a number needs (3)")
-    check.add_argument("--seed", type=int, default=0, help="seed of the points at which formulas are compared (0)")
-    check.add_argument(
-        "--convention",
-        choices=["gradient", "negative_gradient"],
-        default="gradient",
-        help="negative_gradient where the answers are δ = −∂L/∂z",
+    grade = command("grade", _grade, "check the answers of a class")
+    grade.add_argument("answers", metavar="ANSWERS", nargs="+", help="a file of answers for each student, or a pattern")
+    grade.add_argument(
+        "--csv",
+        metavar="OUT.csv",
+        help="write a table, with a row a student and a column a question; a file that is there is replaced",
     )
+    grade.add_argument(
+        "--questions",
+        metavar="KEY",
+        help="a file with a question a line, such as an answer key; without it all that someone answered is a question",
+    )
+    for added in (check, grade):
+        added.add_argument("--lr", type=_rate, help="learning rate, for answers to new(w)")
+        added.add_argument("--digits", type=_digits, default=3, help="significant digits that a number needs (3)")
+        added.add_argument("--seed", type=int, default=0, help="seed of the points at which formulas are compared (0)")
+        added.add_argument(
+            "--convention",
+            choices=["gradient", "negative_gradient"],
+            default="gradient",
+            help="negative_gradient where the answers are δ = −∂L/∂z",
+        )
     return parser
 
 
@@ -119,27 +134,12 @@ def _digits(text: str) -> int:
     return int(text)
 
 
-def _read(path: str) -> str:
+def _read(path: str, empty: str = "Write one assignment a line, such as `z = w*x + b`.") -> str:
     """The text of a file. Raises CommandError, naming the file and what is wrong with it."""
-    shown = shorten(path)
     try:
-        if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
-            raise CommandError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no formula file.")
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise CommandError(f"there is no file {shown}. Is the path right, seen from {Path.cwd().name}/?") from None
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{shown} can't be read: {getattr(error, 'strerror', None) or error}.") from None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise CommandError(
-            f"{shown} is not UTF-8 text: line {line} has the byte 0x{data[error.start]:02x}. Save it as UTF-8."
-        ) from None
-    if not text.strip("\ufeff \t\r\n"):
-        raise CommandError(f"{shown} is empty. Write one assignment a line, such as `z = w*x + b`.")
-    return text
+        return read_text(path, empty=empty)
+    except UnreadableError as error:
+        raise CommandError(str(error)) from None
 
 
 def _built(options: argparse.Namespace) -> Graph:
@@ -152,10 +152,8 @@ def _built(options: argparse.Namespace) -> Graph:
             f"{shorten(options.file)}: the last line gives {graph.loss.label} a number, so there is nothing to "
             "differentiate. The last line must be the formula of the loss."
         )
-    under = set(nodes(graph.loss))
-    for name, node in graph.items():
-        if node not in under:
-            print(f"note: {graph.loss.label} does not depend on {name}", file=sys.stderr)
+    for name in _unconnected(graph):
+        print(f"note: {graph.loss.label} does not depend on {name}", file=sys.stderr)
     return graph
 
 
@@ -259,9 +257,55 @@ def _check(options: argparse.Namespace) -> int:
         digits=options.digits,
         seed=options.seed,
         convention=options.convention,
-        unconnected=set(graph) - {node.label for node in nodes(graph.loss)},
+        unconnected=_unconnected(graph),
     )
     print(report)
     if any(row.verdict == "invalid" for row in report.values()):
         return UNREADABLE
     return RIGHT if report.ok else WRONG
+
+
+def _unconnected(graph: Graph) -> list[str]:
+    """The names that the loss does not depend on."""
+    under = set(nodes(graph.loss))
+    return [name for name, node in graph.items() if node not in under]
+
+
+def _grade(options: argparse.Namespace) -> int:
+    graph = _built(options)
+    files = files_of(options.answers)
+    if options.csv is not None:
+        read = [options.file, *files.values(), *([options.questions] if options.questions else [])]
+        if any(_is_same(options.csv, path) for path in read):
+            raise CommandError(f"--csv {shorten(options.csv)} would replace a file that is read. Give it another name.")
+    questions = None
+    if options.questions is not None:
+        text = _read(options.questions, "Write a question a line, such as `dL/dw`.")
+        try:
+            questions = read_questions(text)
+        except FormulaError as error:
+            raise CommandError(f"{shorten(options.questions)}, {error}") from None
+    try:
+        grades = grade(
+            graph.loss,
+            files,
+            lr=options.lr,
+            digits=options.digits,
+            seed=options.seed,
+            convention=options.convention,
+            questions=questions,
+            unconnected=_unconnected(graph),
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    print(grades if options.csv is None else grades.summary())
+    if options.csv is not None:
+        _written(options.csv, lambda: grades.to_csv(options.csv))
+    return RIGHT if grades.readable else UNREADABLE
+
+
+def _is_same(path: str, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False

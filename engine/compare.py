@@ -6,25 +6,25 @@ import ast
 import copy
 import itertools
 import math
-import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from engine import ops
+from engine.answers import Answer, Question, Reader, Unanswerable
 from engine.explain import Words, derivation, local_derivation, update_in_words
 from engine.follow import Judge, Number, Table
-from engine.formula import Formula, FormulaError, Source, lines_of, tidy_name
+from engine.formula import Formula, FormulaError, record_or_compute
 from engine.forward import as_float, refuse_outdated
-from engine.graph import find, named_nodes, names
+from engine.graph import names
 from engine.habits import judged_together
+from engine.naming import Asked, Naming
 from engine.printed import judge_number, judge_product, literal_of, rounding
 from engine.report import Report, Row, Verdict
 from engine.sampling import FAR, NARROW, NEAR, WIDE, Candidate, Gradient, Sampler, Sides
-from engine.text import number, shorten
+from engine.text import number
 from engine.value import Value
 
 POINTS = {NARROW: 16, WIDE: 4}
@@ -34,15 +34,6 @@ MOST_WAYS = 1024  # of reading numbers in an answer as given values
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 2  # points at which the answer alone may be undefined
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
-
-
-@dataclass(frozen=True)
-class Question:
-    """What an answer is about: ∂root/∂node, the part of it that reaches node directly, a value, an updated weight."""
-
-    kind: Literal["gradient", "local", "value", "new"]
-    root: Value
-    node: Value
 
 
 def compare(
@@ -66,59 +57,25 @@ def compare(
     Value or answers that are no mapping, ValueError for options without meaning, no answers at all, or data that
     was edited after the forward pass.
     """
-    if not isinstance(loss, Value):
-        raise TypeError(f"compare needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
     if not isinstance(answers, Mapping):
         raise TypeError(f"compare needs a mapping from names to answers, not {type(answers).__name__}.")
-    if convention not in ("gradient", "negative_gradient"):
-        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
+    check_options("compare", loss, lr, digits, convention)
     if not answers:
         raise ValueError("There are no answers to compare.")
-    if isinstance(lr, str) or (lr is not None and not math.isfinite(lr)):
-        raise ValueError(f"The learning rate is a finite number such as 0.5, not {lr!r}.")
-    if not isinstance(digits, int) or digits < 1:
-        raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
     given = [Answer(key if isinstance(key, str) else repr(key), answer) for key, answer in answers.items()]
     return judge(loss, given, lr=lr, digits=digits, seed=seed, convention=convention)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer as it was given, where it stands in a file, and what is wrong with its line."""
-
-    name: str
-    given: Any
-    source: Source | None = None
-    problem: FormulaError | None = None
-
-
-def read_answers(text: str) -> list[Answer]:
-    """The answers of a file: lines `name = number or formula`, `#` for comments.
-
-    A line that answers nothing, or answers again, is kept with its problem. Raises FormulaError for no answers.
-    """
-    found: dict[str, Answer] = {}
-    for line_number, line in enumerate(lines_of(text), start=1):
-        code = line.split("#", 1)[0]
-        if not code.strip():
-            continue
-        name, equals, given = code.partition("=")
-        name, start = name.strip(), len(code) - len(code.lstrip())
-        source, problem = Source(line, line_number, len(code) - len(given)), None
-        if not equals or not name:
-            colon = code.find(":")
-            problem = Source(line, line_number).error(
-                "This line answers nothing.", start if colon < 0 else colon, "Write `dL/dw = number or formula`."
-            )
-        elif name in found and (earlier := found[name].source) is not None:
-            problem = Source(line, line_number).error(
-                f"`{shorten(name)}` is answered twice, first on line {earlier.line}.", start, "Take out one of the two."
-            )
-        key = name if problem is None else f"{name} (line {line_number})"
-        found[key] = Answer(key, given, source, problem)
-    if not found:
-        raise FormulaError("The file has no answers.", hint="Write one a line, such as `dL/dw = 0.25`.")
-    return list(found.values())
+def check_options(what: str, loss: Value, lr: float | None, digits: int, convention: str) -> None:
+    """Raise TypeError for a loss that is no Value, ValueError for options without meaning; `what` needs them."""
+    if not isinstance(loss, Value):
+        raise TypeError(f"{what} needs a loss that is a Value, not {type(loss).__name__} {loss!r:.60}.")
+    if convention not in ("gradient", "negative_gradient"):
+        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
+    if isinstance(lr, str) or (lr is not None and not math.isfinite(lr)):
+        raise ValueError(f"The learning rate is a finite number such as 0.5, not {lr!r}.")
+    if not isinstance(digits, int) or digits < 1:
+        raise ValueError(f"digits is a whole number of significant digits from 1 on, not {digits!r}.")
 
 
 def judge(
@@ -134,78 +91,38 @@ def judge(
     """`compare` for answers that know where they stand; `unconnected` are names that the loss does not depend on."""
     refuse_outdated(loss, "compare")
     comparison = Comparison(loss, None if lr is None else as_float(lr), digits, seed, convention, unconnected)
-    rows = {answer.name: comparison.row(answer) for answer in answers}
-    return judged_together(comparison.table(), rows, comparison.words, comparison.named)
+    return comparison.report(answers)
 
 
-_FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
+class _Judged(NamedTuple):
+    """What became of an answer, whoever gave it; `number` is what it is at the given values, if it has one there."""
 
-
-class Unanswerable(ValueError):
-    """Why a row is invalid."""
+    verdict: Verdict
+    obtained: float | None
+    message: str
+    number: Number | None = None
 
 
 class Comparison:
-    """One graph, one set of options; each `row` is judged for itself."""
+    """One graph, one set of options, and the answers of one student after the other; each `row` for itself."""
 
     def __init__(
         self, loss: Value, lr: float | None, digits: int, seed: int, convention: str, unconnected: Collection[str]
     ) -> None:
         self.loss, self.lr, self.digits, self.convention = loss, lr, digits, convention
-        self.unconnected = unconnected
         self.sampler = Sampler(loss, seed)
         self.words = Words(loss)
         self.named = names(loss)
-        self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
-        self.known_names = {*named_nodes(self.named)}
-        self.by_name = {
-            name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
-        }
-        self.numbers: dict[str, Number] = {}  # of the answers that were judged
-
-    # What was asked
+        self.reader = Reader(loss, self.named, lr, unconnected, self.sampler.direct_operands)
+        self.by_name = self.reader.by_name
+        self.numbers: dict[str, Number] = {}  # of the answers of one student
+        self.asked: dict[str, Asked] = {}
+        self._met: dict[tuple[Question, type, str], _Judged] = {}  # answers that were judged before
+        self._derivations: dict[Question, str] = {}
 
     def question(self, key: str) -> Question:
-        """Read the key of an answer. Raises Unanswerable or LookupError."""
-        if key in self.known_names:  # as it stands, whatever a label holds
-            return Question("gradient", self.loss, find(self.named, key))
-        tidy = tidy_name(key)
-        if tidy in self.known_names:
-            return Question("gradient", self.loss, find(self.named, tidy))
-        if call := re.fullmatch(r"(local|value|new)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)", tidy):
-            kind, first, second = call.groups()
-            if (kind == "local") != (second is not None):
-                raise Unanswerable(f"{kind} takes {'two names: local(u, v)' if kind == 'local' else 'one name'}.")
-            if kind == "local":
-                return self._local(self._find(first), self._find(second))
-            node = self._find(first)
-            if kind == "value":
-                return Question("value", self.loss, node)
-            return self._update(node)
-        if fraction := _FRACTION.fullmatch(tidy):
-            return Question("gradient", self._find(fraction[1].strip()), self._find(fraction[2].strip()))
-        if "/" in tidy:
-            raise Unanswerable(f"`{shorten(key)}` asks for nothing. A derivative is written dU/dV, as in dL/dw.")
-        return Question("gradient", self.loss, self._find(key))
-
-    def _find(self, name: str) -> Value:
-        return find(self.named, name if name in self.known_names else tidy_name(name))
-
-    def _local(self, node: Value, parent: Value) -> Question:
-        if parent not in self.sampler.direct_operands(node):
-            u, v = self.words.names[node], self.words.names[parent]
-            raise Unanswerable(
-                f"{u} is not computed from {v} directly, so there is no local derivative. "
-                f"For the derivative along all paths ask d{u}/d{v}."
-            )
-        return Question("local", node, parent)
-
-    def _update(self, node: Value) -> Question:
-        if self.lr is None:
-            raise Unanswerable("An updated weight needs the learning rate: pass lr=0.5, or --lr 0.5.")
-        if node.op:
-            raise Unanswerable(f"{self.named[node]} is computed; only a leaf is updated.")
-        return Question("new", self.loss, node)
+        """Read the key of an answer. Raises Unanswerable, FormulaError or LookupError."""
+        return self.reader.question(key)
 
     def expected(self, question: Question, candidate: Candidate) -> Gradient:
         """The engine's answer at a point, whether it is steady there, and how far rounding may leave it from 0."""
@@ -222,85 +139,83 @@ class Comparison:
 
     # The verdicts
 
+    def report(self, answers: Iterable[Answer]) -> Report:
+        """The answers of one student, judged together."""
+        self.numbers, self.asked = {}, {}
+        rows = {answer.name: self.row(answer) for answer in answers}
+        report = judged_together(self.table(), rows, self.words, self.named)
+        return Report(self.naming.named(report, self.asked), report.notes)
+
+    @cached_property
+    def naming(self) -> Naming:
+        """What names the mistakes in wrong answers."""
+        sign = -1.0 if self.convention == "negative_gradient" else 1.0
+        return Naming(self.words, self.few, lr=self.lr, sign=sign)
+
+    def few(self, question: Question, formula: Formula) -> dict[Value, Any]:
+        """The values of the leaves at a few points."""
+        candidates = self.points(question, formula)[:32]
+        return {leaf: [one.values[leaf] for one in candidates] for leaf in self.sampler.variables}
+
     def row(self, given: Answer) -> Row:
         """Judge one answer."""
-        name, answer = given.name, given.given
-        shown = answer if isinstance(answer, str) else str(answer.data if isinstance(answer, Value) else answer)
-        shown = shown.strip()
+        name, shown = given.name, given.shown
         if given.problem is not None:
             return Row(name, shown, "invalid", message=str(given.problem))
         try:
-            if self.unconnected and (missing := self._unconnected_name(name)) is not None:
-                return self._judge_unconnected(given, shown, missing)
+            if (missing := self.reader.unconnected_name(name)) is not None:
+                return self._judge_unconnected(given, missing)
             question = self.question(name)
         except (Unanswerable, LookupError, FormulaError) as error:
             where = f"line {given.source.line}: " if given.source else ""
             return Row(name, shown, "invalid", message=where + error.args[0])
         expected = self.expected(question, self.sampler.given).value
         try:
-            formula = self._formula(given, shown)
-            verdict, obtained, message = self._judged(name, question, formula, expected, answer)
+            formula, remark = self.reader.formula(given)
+            verdict, obtained, message, answered = self._judged_once(question, formula, expected, given)
         except (Unanswerable, FormulaError) as error:
             return Row(name, shown, "invalid", expected, message=str(error))
-        row = Row(name, shown, verdict, expected, obtained, message)
-        return replace(row, derivation=self._derivation(question)) if verdict == "wrong" else row
+        self.asked[name] = Asked(question, formula, answered)
+        if answered is not None:
+            self.numbers[name] = answered
+        row = Row(name, shown, verdict, expected, obtained, "\n".join(filter(None, [message, remark])))
+        if verdict != "wrong":
+            return row
+        if question not in self._derivations:
+            self._derivations[question] = self._derivation(question)
+        return replace(row, derivation=self._derivations[question])
 
-    def _unconnected_name(self, key: str) -> str | None:
-        """The name in a key that asks for the gradient of something the loss does not depend on."""
-        name = tidy_name(key)
-        if name not in self.unconnected and (fraction := _FRACTION.fullmatch(name)):
-            name = fraction[2].strip() if fraction[1].strip() == self.loss.label else name
-        return name if name in self.unconnected else None
+    def _judged_once(self, question: Question, formula: Formula, expected: float, given: Answer) -> _Judged:
+        """The same answer to the same question is judged once, however many students give it."""
+        key = question, type(given.given), given.shown
+        if key not in self._met:
+            self._met[key] = self._judged(question, formula, expected, given.given)
+        return self._met[key]
 
-    def _judge_unconnected(self, given: Answer, shown: str, missing: str) -> Row:
+    def _judge_unconnected(self, given: Answer, missing: str) -> Row:
         message = f"{self.words.names[self.loss]} does not depend on {missing}: its gradient is 0."
         try:
-            text = literal_of(self._formula(given, shown))
+            text = literal_of(self.reader.formula(given)[0])
         except (Unanswerable, FormulaError) as error:
-            return Row(given.name, shown, "invalid", 0.0, message=str(error))
+            return Row(given.name, given.shown, "invalid", 0.0, message=str(error))
         obtained = None if text is None else float(text)
-        return Row(given.name, shown, "right" if obtained == 0.0 else "wrong", 0.0, obtained, message)
+        return Row(given.name, given.shown, "right" if obtained == 0.0 else "wrong", 0.0, obtained, message)
 
-    def _formula(self, given: Answer, shown: str) -> Formula:
-        answer = given.given
-        if not isinstance(answer, str):
-            try:
-                if isinstance(answer, bool):
-                    raise TypeError(f"{answer} is neither.")
-                data = as_float(answer.data if isinstance(answer, Value) else answer)
-            except (TypeError, ValueError) as error:
-                raise Unanswerable(f"An answer is a number or a formula as text. {error}") from None
-            if not math.isfinite(data):
-                raise Unanswerable(f"{data} is no number to compare with.")
-            shown = shown if re.fullmatch(r"[-+.\deE]+", shown) else repr(data)
-        known = [*self.by_name, "lr"] if self.lr is not None else [*self.by_name]
-        formula = Formula(answer if isinstance(answer, str) else shown, given.source, known)
-        for used in formula.names:
-            if used in self.twice:
-                raise Unanswerable(f"`{used}` names {self.twice[used]} nodes: give each a label of its own.")
-            if used in self.unconnected:
-                raise Unanswerable(f"{self.words.names[self.loss]} does not depend on {used}: leave it out.")
-        if "lr" in formula.names and "lr" not in known:
-            raise Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
-        formula.check_names(known)
-        return formula
-
-    def _judged(
-        self, name: str, question: Question, formula: Formula, expected: float, answer: Any
-    ) -> tuple[Verdict, float | None, str]:
+    def _judged(self, question: Question, formula: Formula, expected: float, answer: Any) -> _Judged:
         judge: Judge | None = None
         reach = 0.0
         if any(used in self.by_name or used == "lr" for used in formula.names):
             obtained = self._at(formula, self.sampler.given)
+            if not math.isfinite(obtained):
+                self._refuse_undefined(formula)
             verdict, message = self.judge_formula(question, formula)
             if not math.isfinite(obtained):
-                return verdict, None, message
+                return _Judged(verdict, None, message)
         else:
             if not math.isfinite(expected):
                 raise Unanswerable(f"The engine's own answer is {expected} here, so there is nothing to compare.")
-            obtained, reach, judge = self._number(
-                question, formula, is_float=not isinstance(answer, str | int | Decimal)
-            )
+            is_float = not isinstance(answer, str | int | Decimal)
+            obtained, reach, judge = self._number(question, formula, is_float=is_float)
             verdict, message = judge(expected)
             if verdict == "wrong" and not message:
                 message = self._other_quantity(judge, question)
@@ -314,8 +229,14 @@ class Comparison:
             return other.judge_formula(question, formula)[0]
 
         kind, root, node = question.kind, question.root, question.node
-        self.numbers[name] = Number(kind, root, node, obtained, reach, sign * expected, verdict, judge, turned, sign)
-        return verdict, obtained, message
+        given = Number(kind, root, node, obtained, reach, sign * expected, verdict, judge, turned, sign)
+        return _Judged(verdict, obtained, message, given)
+
+    def _refuse_undefined(self, formula: Formula) -> None:
+        """Raise FormulaError, pointing at the place, unless the formula has a value close by, as at a kink."""
+        near = itertools.islice(self.sampler.stream(NEAR), NEARBY)
+        if not any(math.isfinite(self._at(formula, candidate)) for candidate in near):
+            formula.evaluate(self.environment(formula, self.sampler.given), apply=record_or_compute)
 
     def _number(self, question: Question, formula: Formula, *, is_float: bool) -> tuple[float, float, Judge]:
         """The number that an answer is, how far its rounding reaches, and how it is judged."""

@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NoReturn
@@ -118,10 +118,12 @@ class Source:
     text: str
     line: int | None = None
     start: int = 0
+    places: Sequence[int] = ()  # of a piece that was put in other words: where each of its characters came from
 
     def error(self, problem: str, at: int = 0, hint: str = "") -> FormulaError:
         """The error at character `at` of the piece."""
-        return FormulaError(problem, text=self.text, line=self.line, column=self.start + at + 1, hint=hint)
+        place = self.places[min(at, len(self.places) - 1)] if self.places else at
+        return FormulaError(problem, text=self.text, line=self.line, column=self.start + place + 1, hint=hint)
 
 
 def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
@@ -354,8 +356,11 @@ class Formula:
             self._fail(
                 f"`{shorten(text)}` is not a decimal number.", self._at(node), "Write digits and a point: 1000.5."
             )
+        mantissa, _, exponent = text.lower().partition("e")
         if len(text) > 400 or math.isinf(float(text)):
             self._fail(f"`{shorten(text)}` is too large or too long a number.", self._at(node), "The limit is 1.8e308.")
+        if len(exponent) > 4 or (float(text) == 0.0 and mantissa.strip("0.")):
+            self._fail(f"`{shorten(text)}` is too small a number.", self._at(node), "The limit is 5e-324; or write 0.")
         self.literals.append(node)
 
     def _check_call(self, node: ast.Call, depth: int) -> None:

@@ -254,7 +254,8 @@ def _dot_partials(out: Any, *operands: Any) -> tuple[Any, ...]:
     return (*xs, *ws, *[1.0 for _ in bias])
 
 
-def _dot_terms(*operands: Any) -> list[Any]:
+def dot_terms(*operands: Any) -> list[Any]:
+    """The terms of a weighted sum: each w·x, and the bias."""
     ws, xs, bias = _halves(operands)
     return [*map(mul, ws, xs), *bias]
 
@@ -811,9 +812,9 @@ DOT: Primitive = Primitive(
     "dot",
     _dot,
     _dot_partials,
-    notation=lambda *operands: sum(_dot_terms(*operands)),
+    notation=lambda *operands: sum(dot_terms(*operands)),
     requirement="0·∞ and ∞ − ∞ have no value",
-    on_complex=lambda *operands: sum(_dot_terms(*operands), 0j),
+    on_complex=lambda *operands: sum(dot_terms(*operands), 0j),
 )
 LOGSUMEXP: Primitive = Primitive(
     "logsumexp",

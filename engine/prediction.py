@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.answers import Answer, Question, read_answer
 from engine.blanks import SUM_OF_PATHS, Blank
-from engine.compare import Answer, Comparison, Question
+from engine.compare import Comparison
 from engine.expression import Expression
 from engine.formula import Formula, Source, record_or_compute
+from engine.graph import named_nodes
 from engine.mistakes import SAME, Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
 from engine.printed import judge_number, judge_product, literal_of
 from engine.report import Mistake, Row
@@ -86,10 +88,16 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
 def _with_gradients(walk: Backprop, answer: Any) -> Expression | None:
     """The answer as a formula that speaks of gradients; None where it is none."""
     try:
-        expression = Expression(answer, walk) if isinstance(answer, str) else None
+        expression = _expression(walk, answer, None) if isinstance(answer, str) else None
     except ValueError:  # as an answer it will be told why
         return None
     return expression if expression is not None and expression.gradients else None
+
+
+def _expression(walk: Backprop, answer: str, source: Source | None) -> Expression:
+    """An answer in the words of a formula. Raises FormulaError, pointing into `source`."""
+    reading = read_answer(answer, source, named_nodes(walk.names))
+    return Expression(reading.text, walk, reading.source)
 
 
 def _row(walk: Backprop, key: str, asked: Question, expression: Expression, digits: int) -> Row:
@@ -132,7 +140,7 @@ def _mistakes_at_gradient(comparison: Comparison, node: Value) -> list[Hypothesi
 def _fits(text: str, obtained: float) -> Callable[[float], bool]:
     """Whether an answer is some number: by its printed digits where it is a number itself."""
     try:
-        formula = Formula(text)
+        formula = Formula(read_answer(text).text)
         literal = literal_of(formula)
         if literal is not None:
             return lambda given: judge_number(literal, given, DIGITS, 0.0)[0] == "right"
@@ -153,7 +161,7 @@ def _perhaps(mistakes: Sequence[Mistake]) -> str:
 
 def judge_blank(walk: Backprop, blank: Blank, answer: str, source: Source | None = None) -> Prediction:
     """Judge what a student fills in at a step that comes next. Raises FormulaError, pointing into `source`."""
-    expression = Expression(answer, walk, source)
+    expression = _expression(walk, answer, source)
     if blank.asks == "sum" and blank.node in expression.gradients:
         raise expression.source.error("This gradient is what is asked.", 0, "Add what its paths have sent.")
     verdict, obtained, message = _judged(walk, blank, expression)

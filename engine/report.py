@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from engine.text import number, shorten, table
 
 Verdict = Literal["right", "wrong", "undecided", "invalid"]
+MOST_TOLD = 10  # paragraphs of an error
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,13 @@ class Findings(Mapping[str, R]):
         raise NotImplementedError
 
     def raise_if_wrong(self) -> None:
-        """Raise AssertionError with the table unless all is right."""
+        """Raise AssertionError unless all is right, with what is not."""
+        __tracebackhide__ = True  # pytest shows the line of the test
         if not self.ok:
-            raise AssertionError(f"{self._if_wrong}\n{self}")
+            raise AssertionError(f"{self._if_wrong}\n{self._what_is_wrong()}")
+
+    def _what_is_wrong(self) -> str:
+        return str(self)
 
     def __repr__(self) -> str:
         return str(self)
@@ -113,6 +118,25 @@ class Report(Findings[Row]):
         excused = "\n".join(f"{shorten(row.name)}: {row.message}" for row in rows if excuse(row))
         details = [_details(row, told) for row in rows if row.verdict != "right"]
         return "\n\n".join(part for part in (_table(rows), *self.notes, excused, *details) if part)
+
+    def _what_is_wrong(self) -> str:
+        """The answers that are not right, in a few lines each."""
+        return in_short(_summary(list(self._rows.values())), map(briefly, self._rows.values()))
+
+
+def briefly(row: Row) -> str:
+    """A row that is not right in a few lines, without its derivation; empty for one that is."""
+    if row.verdict == "right":
+        return ""
+    reason = row.mistakes[0].text if row.mistakes else row.message
+    return "\n".join([_head(row), *(f"  {line}" for line in reason.splitlines())])
+
+
+def in_short(head: str, told: Iterable[str]) -> str:
+    """What there is to tell, up to `MOST_TOLD` paragraphs of it; the rest is counted."""
+    every = [one for one in told if one]
+    more = [f"and {len(every) - MOST_TOLD} more"] if len(every) > MOST_TOLD else []
+    return "\n".join([head, *every[:MOST_TOLD], *more])
 
 
 _MARK = {"right": "✓", "wrong": "✗", "undecided": "?", "invalid": "!"}
@@ -159,15 +183,26 @@ def _table(rows: list[Row]) -> str:
     return f"{shown}\n\n{_summary(rows)}"
 
 
+def _head(row: Row) -> str:
+    """What was obtained and expected, in a line."""
+    head = f"{shorten(row.name)} is {row.verdict}"
+    if row.obtained is None or row.expected is None or row.difference is None:
+        return head
+    return (
+        f"{head}: yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
+        f"difference {number(row.difference, 3)}"
+    )
+
+
+_LEADS = ("", *["or: "] * 9)  # of mistakes that cannot be told apart
+
+
 def _details(row: Row, told: set[str]) -> str:
     """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
-    lines = [f"{shorten(row.name)} is {row.verdict}"]
-    if row.obtained is not None and row.expected is not None and row.difference is not None:
-        lines[0] += (
-            f": yours gives {number(row.obtained, 9)}, the engine {number(row.expected, 9)}, "
-            f"difference {number(row.difference, 3)}"
-        )
+    lines = [_head(row)]
     lines += [f"  {line}" for line in row.message.splitlines()]
+    if row.mistakes:
+        lines += [f"  {lead}{mistake.text}" for lead, mistake in zip(_LEADS, row.mistakes, strict=False)]
     if row.node:
         lines.append(f"  went wrong first at: {shorten(row.node)}")
     derivation_lines = row.derivation.splitlines()

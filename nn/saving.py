@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engine.files import write_whole
 from engine.text import shorten
 from nn.layers import MLP, Layer
 from nn.norm import BatchNorm
@@ -34,22 +34,7 @@ def save(model: MLP, path: str | os.PathLike[str]) -> Path:
         raise TypeError(f"save writes an MLP, not {type(model).__name__}; its state_dict() can be written as JSON.")
     text = json.dumps({"format": FORMAT, "version": VERSION, "net": _settings(model), "state": _state(model)}, indent=1)
     _refuse_another(model, text)
-    target = Path(os.path.realpath(path))  # a link keeps pointing at its file
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder: give the name of a file.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {target.parent}: make it first.")
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        os.replace(beside, target)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, text + "\n")
     return Path(path)
 
 
@@ -65,12 +50,6 @@ def _refuse_another(model: MLP, text: str) -> None:
             "A file holds a net as MLP(…) makes it, and this one was changed: parameters or activations were shared, "
             "taken away or replaced. Write model.state_dict() as JSON instead."
         )
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _settings(model: MLP) -> dict[str, Any]:

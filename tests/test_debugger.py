@@ -564,7 +564,7 @@ def test_a_number_is_shown_for_a_blank_line_and_after_three_wrong_tries(session)
 def test_too_few_digits_and_what_cannot_be_read_are_no_tries(session):
     out, _, failed = session("goto 4", "predict on", "s", "0.19", "0.1.8", "q r", "0.187", "0.138", "score")
     assert "  Right as far as it goes: 2 significant digits, and 3 are needed.\n" in out
-    assert "*** column 4: This is not a formula.\n    0.1.8\n       ^\n" in out
+    assert "*** column 1: `0.1.8` is not one number.\n    0.1.8\n    ^\n" in out
     assert "Type a number or a formula; a blank line shows it, `.` leaves.\n" in out
     assert " sigmoid           2                                2\n" in out
     assert not failed  # it is no command

@@ -7,7 +7,8 @@ from hypothesis import given
 
 from engine import Backprop, Value, build, mean, softmax, total
 from engine.blanks import blanks
-from engine.mistakes import _RULES, likely_mistakes
+from engine.mistakes import likely_mistakes
+from engine.rules import RULES
 from tests.strategies import graphs, worked
 
 
@@ -97,7 +98,7 @@ def test_every_rule_gives_somewhere_a_number_that_is_not_the_right_one():
         for _, found in likely_mistakes(step)
         for _, mistake in found
     }
-    assert {rule.key for rule in _RULES} <= reached
+    assert {rule.key for rule in RULES} <= reached
 
 
 def test_the_chain_rule_itself_goes_wrong_in_known_ways():

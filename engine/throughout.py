@@ -1,0 +1,219 @@
+"""One mistake in many places, which takes a backward sweep of its own: several in one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from engine.arrays import Array, derivatives
+from engine.rules import (
+    ACTIVATIONS,
+    FUNCTIONS,
+    Local,
+    Rule,
+    cost_of,
+    is_parameter,
+    tried_rules,
+)
+from engine.situation import (
+    MOST_SIBLINGS,
+    Guess,
+    Situation,
+    family_of,
+    indices_of,
+    is_like,
+    saying,
+    text_of,
+)
+from engine.value import Value
+
+MOST_SETS = 60  # of leaves that are updated together
+MOST_PAIRS = 200  # exchanges of two nodes of a family
+RATES = (0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)  # where none is given
+
+
+def throughout(at: Situation) -> Iterator[Guess]:
+    """One mistaken rule at every edge of a family: in a layer, or everywhere."""
+    groups: dict[tuple[Any, ...], dict[tuple[Value, int], tuple[Rule, Local, Any]]] = {}
+    for edge in at.edges:
+        local = at.local(edge.node, edge.operand)
+        for rule, tried in tried_rules(local):
+            if rule.key == "wrong_variable":
+                continue
+            given = rule.gives(tried)
+            owner = at.owner(edge.node)
+            kinds: list[tuple[Any, ...]] = [
+                ("every function", id(rule)),
+                *([("every function of its own", id(rule))] if local.row in FUNCTIONS and edge.node.label else []),
+                *([("every activation", id(rule))] if local.row in ACTIVATIONS else []),
+                ("everywhere", id(rule), local.row),
+                ("layer", id(rule), local.row, family_of(owner.label)),
+                ("operand", id(rule), local.row, family_of(edge.parent.label), family_of(owner.label)),
+                ("node", id(rule), local.row, edge.node),
+            ]
+            for kind in kinds:
+                groups.setdefault(kind, {}).setdefault((edge.node, edge.operand), (rule, tried, given))
+    several = {kind: changes for kind, changes in groups.items() if len(changes) > 1}
+    # the same edges by two descriptions are one hypothesis
+    distinct: dict[tuple[Any, ...], dict[tuple[Value, int], tuple[Rule, Local, Any]]] = {}
+    for kind, changes in several.items():
+        distinct.setdefault((kind[1], *changes), changes)
+    batches = list(distinct.values())
+    for rows, gradients in _sweeps(at, [{place: given for place, (_, _, given) in one.items()} for one in batches]):
+        for changes, gradient in zip(batches[rows], gradients, strict=True):
+            rule, local, _ = next(iter(changes.values()))
+            cost = min(cost_of(one, tried) for one, tried, _ in changes.values())
+            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in changes])
+            yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(changes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _ThroughoutText:
+    """The sentence about one mistake in several places."""
+
+    at: Situation
+    rule: Rule
+    local: Local
+    count: int
+
+    def __call__(self) -> str:
+        said = self.local.said(self.rule.text, self.at.words)
+        return f"{self.at.at(self.local.node)} {said}, and so in {self.count} places."
+
+
+def _sweeps(at: Situation, changes: Sequence[dict[tuple[Value, int], Any]]) -> Iterator[tuple[slice, Any]]:
+    """The gradients by each set of changed derivatives, several sets in one sweep."""
+    many = max(1, 60_000 // max(1, at.batch.size * (1 + len(at.order) // 200)))
+    for start in range(0, len(changes), many):
+        rows = slice(start, start + many)
+        part = changes[rows]
+        changed: dict[tuple[Value, int], Any] = {}
+        for row, one in enumerate(part):
+            for (node, operand), given in one.items():
+                if (node, operand) not in changed:
+                    base = np.broadcast_to(at.batch.local[node][operand], (len(part), at.batch.size))
+                    changed[node, operand] = base.copy().view(Array)
+                changed[node, operand][row] = given
+        gradients = np.broadcast_to(at.swept(changed), (len(part), at.batch.size))
+        yield rows, gradients
+
+
+def exchanges(at: Situation) -> Iterator[Guess]:
+    """Two nodes of a family exchanged wherever the backward pass uses their values, or a matrix transposed."""
+    tried: list[tuple[dict[tuple[Value, int], Any], Callable[[], str]]] = []
+    used = {parent for node in at.order for parent in node.parents if parent.label} | set(at.order)
+    for members in at.families.values():
+        for one, other in _pairs(at, [one for one in members if one in used], used)[: MOST_PAIRS - len(tried)]:
+            text = text_of("You exchanged {one} and {other} in the backward pass", at, one, one=one, other=other)
+            anew = {one: at.value(other), other: at.value(one)}
+            for deep, out in ((False, False), (True, False), (True, True)):
+                if change := _with_values(at, anew, deep=deep, out=out):
+                    tried.append((change, text))
+        transposed = {
+            one: at.value(other)
+            for one in members
+            for other in at.family(one)[:1]
+            if indices_of(other.label) == indices_of(one.label)[::-1]
+        }
+        if len(transposed) > 2 and (change := _with_values(at, transposed)):
+            text = saying(f"You took the matrix of {members[0].label} where its transpose belongs")
+            tried.append((change, text))
+    for rows, gradients in _sweeps(at, [change for change, _ in tried]):
+        for (change, text), gradient in zip(tried[rows], gradients, strict=True):
+            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
+            yield Guess(gradient, "transposed_index", 1.8, wrong, text)
+    for members in at.families.values():
+        through = [one for one in members if one in at.tangents and one in at.adjoints and one.op][:MOST_SIBLINGS]
+        for one, other in combinations(through, 2):
+            difference = at.adjoint(other) - at.adjoint(one)
+            change = at.batch.times(difference, at.tangent(one)) - at.batch.times(difference, at.tangent(other))
+            text = text_of("You exchanged ∂{root}/∂{one} and ∂{root}/∂{other}", at, one, one=one, other=other)
+            yield Guess(at.gradient + change, "transposed_index", 2.0, at.earliest([one, other]), text)
+
+
+def _pairs(at: Situation, members: Sequence[Value], used: Collection[Value]) -> list[tuple[Value, Value]]:
+    """Each member with the nearest of its family, no pair twice."""
+    return [
+        (one, other)
+        for one in members
+        for other in at.family(one)
+        if other not in used or at.reading[one] < at.reading[other]
+    ]
+
+
+def _with_values(
+    at: Situation, anew: Mapping[Value, Any], *, deep: bool = False, out: bool = False
+) -> dict[tuple[Value, int], Any]:
+    """The local derivatives on the way that are others with these values.
+
+    If `deep`, what has no label is computed anew, too; with `out`, derivatives that are written with a node's own
+    value, as a·(1 − a), take its new one.
+    """
+    values = dict(anew)
+    for node in _unlabelled_above(at, anew) if deep else ():
+        values[node] = node._row(*[values.get(parent, at.value(parent)) for parent in node.parents])
+    touched = {consumer for node in values for consumer, _ in at.words.feeds.get(node, [])}
+    touched |= {node for node in values if node.op and (out or node not in anew)}
+    changed = {}
+    for node in sorted((node for node in touched if node in at.place), key=at.place.__getitem__):
+        if node is at.target:
+            continue
+        operands = tuple([values.get(parent, at.value(parent)) for parent in node.parents])
+        value = at.value(node) if node in anew and not out else values.get(node, at.value(node))
+        every = derivatives(node._row, value, operands, textbook=True)
+        for operand, (parent, given) in enumerate(zip(node.parents, every, strict=True)):
+            if parent in at.tangents and parent not in at.own and not is_like(given, at.batch.local[node][operand]):
+                changed[node, operand] = given
+    return changed
+
+
+def _unlabelled_above(at: Situation, some: Collection[Value]) -> list[Value]:
+    """The nodes without a label that use these, directly or through others without one, each after its parents."""
+    found: set[Value] = set()
+    stack = list(some)
+    while stack:
+        for consumer, _ in at.words.feeds.get(stack.pop(), []):
+            if not consumer.label and consumer is not at.root and consumer not in found:
+                found.add(consumer)
+                stack.append(consumer)
+    return sorted(found, key=at.words.rank.__getitem__, reverse=True)
+
+
+def updated_weights(at: Situation) -> Iterator[Guess]:
+    """The backward pass goes on with leaves that were updated already: all, those of a layer or family, or one."""
+    used = {
+        parent: node
+        for node in at.order
+        for parent in node.parents
+        if not parent.op and not parent.is_constant and parent in at.adjoints
+    }
+    weights = [leaf for leaf, node in used.items() if is_parameter(leaf, node)]
+    sets: dict[frozenset[Value], None] = {frozenset(weights): None}
+    layers: dict[str, list[Value]] = {}
+    for leaf in weights:
+        node = used[leaf]
+        sets.setdefault(frozenset([leaf]))
+        sets.setdefault(frozenset([leaf, *[one for one in at.family(leaf) if one in weights]]))
+        layers.setdefault(family_of(at.owner(node).label), []).append(leaf)
+    sets |= {frozenset(members): None for members in layers.values()}
+    sets |= {frozenset([leaf for leaf in one if leaf is not at.target]): None for one in list(sets)}
+    chosen = [sorted(one, key=at.reading.__getitem__) for one in sets if one][:MOST_SETS]
+    rates = (at.lr,) if at.lr is not None else RATES
+    tried = [(members, lr, _updated(at, members, lr)) for members in chosen for lr in rates]
+    tried = [one for one in tried if one[2]]
+    for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
+        for (members, lr, change), gradient in zip(tried[rows], gradients, strict=True):
+            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
+            names = ", ".join(map(at.name, members[:4])) + (" …" if len(members) > 4 else "")
+            said = f"You updated {names} with lr = {lr:g} first, and all gradients are taken at the old weights"
+            cost = 1.6 + (0.1 if len(members) == 1 else 0.0)
+            yield Guess(gradient, "updated_weights", cost, wrong, saying(said))
+
+
+def _updated(at: Situation, members: Sequence[Value], lr: float) -> dict[tuple[Value, int], Any]:
+    """The local derivatives that use these leaves, with their updated values."""
+    return _with_values(at, {leaf: at.value(leaf) - lr * at.adjoint(leaf) for leaf in members})
