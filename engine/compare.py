@@ -15,7 +15,7 @@ import numpy as np
 from engine.agreement import Agreement
 from engine.answers import Answer, Question, Reader, Unanswerable
 from engine.explain import Words, derivation, local_derivation, update_in_words
-from engine.follow import Judge, Number
+from engine.follow import Judge, Number, Table
 from engine.formula import Formula, FormulaError, record_or_compute
 from engine.forward import as_float, refuse_outdated
 from engine.habits import judged_together
@@ -121,7 +121,7 @@ class Comparison(Agreement):
         """The answers of one student, judged together."""
         self.numbers, self.asked = {}, {}
         rows = {answer.name: self.row(answer) for answer in answers}
-        report = judged_together(self.loss, rows, self.numbers, self.lr, self.words)
+        report = judged_together(self.table(), rows, self.words, self.named)
         return Report(self.naming.named(report, self.asked), report.notes)
 
     @cached_property
@@ -234,6 +234,10 @@ class Comparison(Agreement):
             return ""
         name = self.words.names[question.node]
         return f"This is the value of {name}. Its gradient, {self.words.gradient_of(question.node)}, was asked."
+
+    def table(self) -> Table:
+        """The numbers of the answers that were judged, beside each other."""
+        return Table(self.loss, self.numbers, self.lr)
 
     @cached_property
     def _copied_words(self) -> Words:

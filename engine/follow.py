@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Literal, NamedTuple
 
 from engine.explain import Words, unlabelled_below
 from engine.forward import partials
-from engine.graph import computed_nodes, derivatives_by_parent, leaves, names, nodes, recorded_derivatives
+from engine.graph import computed_nodes, derivatives_by_parent, leaves, nodes, recorded_derivatives
 from engine.ops import ADD, DOT, IDENTITY, MEAN, MULTIPLY, NEGATE, SUBTRACT, TOTAL
 from engine.printed import EXACT_RTOL
 from engine.report import Mistake, Row, Verdict
@@ -457,7 +458,8 @@ def _first_order(
 ) -> list[Carried | None]:
     """What a rule gives where each of its numbers lies between its ends, one of them moved at a time.
 
-    A number is a source of a result that would be another at its ends, or at the engine's.
+    A number is a source of a result that would be another at its ends or at the engine's number; where only several
+    together make a result another than the engine's, all of them are.
     """
     points = [one.point for one in at]
     base = rule(points)
@@ -471,16 +473,21 @@ def _first_order(
                 changes = [(ends[i] or 0.0) - result.point for ends in moved]
                 low, high = result.low + min(0.0, *changes[:2]), result.high + max(0.0, *changes[:2])
                 found[i] = Carried(result.point, low, high, result.sources | (one.sources if any(changes) else 0))
-    return found
+    every = reduce(or_, [one.sources for one in at])
+    return [
+        result._replace(sources=every) if result and not result.sources and result.point != by_engine else result
+        for result, by_engine in zip(found, rule(engine), strict=True)
+    ]
 
 
-def beside_each_other(table: Table, rows: Mapping[str, Row], words: Words) -> dict[str, Row]:
+def beside_each_other(
+    table: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]
+) -> dict[str, Row]:
     """The rows as they are judged beside each other: what follows from a slip is right, and so is what was rounded.
 
     The row of a slip has its own node, and is told what would follow from the student's numbers further on.
     """
     became = table.followed()
-    labels = names(table.loss)
     judged = dict(rows)
     for name, one in became.items():
         asked = table.numbers[name]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from engine.explain import Words
 from engine.follow import SAME, Carried, Number, Table, beside_each_other, exactly, factors, question_of
-from engine.graph import backward_order, derivatives_by_parent, names
+from engine.graph import backward_order, derivatives_by_parent
 from engine.report import Mistake, Report, Row
 from engine.text import listed, number
 from engine.value import Value
@@ -17,19 +18,19 @@ MOST_LAYERS = 16  # through which weights that were updated too early are follow
 MOST_NODES = 20_000  # of a graph in which they are looked for
 
 
-def judged_together(
-    loss: Value, rows: Mapping[str, Row], numbers: Mapping[str, Number], lr: float | None, words: Words
-) -> Report:
-    """The report on rows that were judged one by one: what they say beside each other, and what all of them show."""
-    rows, numbers = _weights_in_the_plain_convention(rows, numbers, words)
-    turned = _in_the_other_convention(Table(loss, numbers, lr))
-    table = turned or Table(loss, numbers, lr)
-    judged = beside_each_other(table, rows, words)
-    judged |= _updated_too_early(table, judged, words)
-    judged |= _never_reset(table, judged)
+def judged_together(table: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]) -> Report:
+    """The report on rows that were judged one by one: what they say beside each other, and what all of them show.
+
+    `labels` are the names of all nodes.
+    """
+    rows, table = _weights_in_the_plain_convention(rows, table, words)
+    turned = _in_the_other_convention(table)
+    judged = beside_each_other(turned or table, rows, words, labels)
+    judged |= _updated_too_early(turned or table, judged, words, labels)
+    judged |= _never_reset(turned or table, judged, labels)
     if turned is None:
         return Report(judged)
-    excused, note = _told_the_convention(turned, numbers, judged, words)
+    excused, note = _told_the_convention(turned, table, judged, words, labels)
     return Report(judged | excused, [note])
 
 
@@ -67,14 +68,15 @@ def _in_the_other_convention(table: Table) -> Table | None:
 
 
 def _weights_in_the_plain_convention(
-    rows: Mapping[str, Row], numbers: Mapping[str, Number], words: Words
-) -> tuple[Mapping[str, Row], Mapping[str, Number]]:
+    rows: Mapping[str, Row], table: Table, words: Words
+) -> tuple[Mapping[str, Row], Table]:
     """Where δ = −∂E/∂z is asked for, and every weight's gradient is ∂E/∂w all the same, that is as good."""
+    numbers = table.numbers
     weights = _gradients(numbers, of_leaves=True)
     inner = [numbers[name] for name in _gradients(numbers, of_leaves=False)]
     known = any(asked.verdict == "right" and asked.sign < 0.0 for asked in inner)
     if not known or not all(_has_other_sign(numbers[name]) for name in weights):
-        return rows, numbers
+        return rows, table
     turned = _turned(numbers, weights)
     plain = {
         name: replace(
@@ -86,21 +88,19 @@ def _weights_in_the_plain_convention(
         )
         for name in weights
     }
-    return {**rows, **plain}, turned
+    return {**rows, **plain}, Table(table.loss, turned, table.lr)
 
 
 def _told_the_convention(
-    table: Table, numbers: Mapping[str, Number], rows: Mapping[str, Row], words: Words
+    table: Table, given: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]
 ) -> tuple[dict[str, Row], str]:
     """The rows whose sign was turned and are right so, told of the convention, and what to say of all of them."""
-    right = [
-        name for name, asked in table.numbers.items() if asked is not numbers[name] and rows[name].verdict == "right"
-    ]
+    turned = [name for name, asked in table.numbers.items() if asked is not given.numbers[name]]
+    right = [name for name in turned if rows[name].verdict == "right"]
     negative = table.numbers[right[0]].sign < 0.0
     convention = "negative_gradient" if negative else "gradient"
-    why = "δ = −∂L/∂z" if negative else "the gradient itself"
+    why = f"δ = −{words.kind.derivative(words.names[table.loss], 'z')}" if negative else "the gradient itself"
     accept = f'With convention="{convention}" (chalkgrad check --convention {convention})'
-    labels = names(table.loss)
     told = {}
     for name in right:
         asked = table.numbers[name]
@@ -113,7 +113,9 @@ def _told_the_convention(
 # Weights that were updated before the backward pass was done
 
 
-def _updated_too_early(table: Table, rows: Mapping[str, Row], words: Words) -> dict[str, Row]:
+def _updated_too_early(
+    table: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]
+) -> dict[str, Row]:
     """The wrong rows that come of a backward pass through weights already updated, so named."""
     wrong = [
         name
@@ -132,7 +134,6 @@ def _updated_too_early(table: Table, rows: Mapping[str, Row], words: Words) -> d
         if len(fits) > len(found):
             weights, found = tried, fits
     first = _first_wrong(table, weights) if found else {}
-    labels = names(table.loss)
     named = {}
     for name in found:
         node = first.get(table.numbers[name].node, table.numbers[name].node)
@@ -217,7 +218,7 @@ def _passed_through(node: Value, weights: Collection[Value], table: Table, words
 # Gradients that were not set back to 0
 
 
-def _never_reset(table: Table, rows: Mapping[str, Row]) -> dict[str, Row]:
+def _never_reset(table: Table, rows: Mapping[str, Row], labels: Mapping[Value, str]) -> dict[str, Row]:
     """The rows of all leaves, where each is the same multiple of its gradient, or has an old one added."""
     asked_of = {
         name: asked
@@ -226,9 +227,9 @@ def _never_reset(table: Table, rows: Mapping[str, Row]) -> dict[str, Row]:
     }
     if not asked_of or any(rows[name].verdict != "wrong" or rows[name].mistakes for name in asked_of):
         return {}
-    labels = names(table.loss)
     every = list(asked_of.values())
-    times = round(every[0].own / every[0].right)
+    times = every[0].own / every[0].right
+    times = round(times) if math.isfinite(times) else 0
     if len(every) > 1 and times >= 2 and all(_fits(asked, exactly(times * asked.right)) for asked in every):
         text = f"Every leaf's gradient is {times} times too large: it was added to that of an earlier backward pass."
         texts = dict.fromkeys(asked_of, text)

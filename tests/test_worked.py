@@ -34,6 +34,22 @@ def test_printed_numbers_are_right_exactly_where_they_are(example, atomic):
         assert row.verdict == ("right" if printed["status"] == "ok" else "wrong"), (key, printed, row)
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["id"])
+def test_the_printed_numbers_of_a_page_are_right_beside_each_other(example):
+    """Also those that follow from rounded numbers on the same page."""
+    asked = [(*question(example, printed), printed) for printed in example["expected"]]
+    convention = (
+        "negative_gradient" if "negative_gradient" in {convention for _, convention, _ in asked} else "gradient"
+    )
+    loss = graph_of(example)[example["output"]]
+    answers = {key: printed["printed"] for key, _, printed in asked}
+    report = compare(loss, answers, lr=example["learning_rate"], digits=1, convention=convention)
+    assert report.ok, str(report)
+    statuses = {key: printed["status"] for key, _, printed in asked}
+    excused = {name for name, row in report.items() if row.mistakes}
+    assert excused == {name for name, status in statuses.items() if status != "ok"}
+
+
 MISPRINTS = [
     ("macleod_2_2_1_updated_weights", "in1", "-2.406e-3", "negative_gradient"),
     ("macleod_2_2_1_updated_weights", "in2", "-7.916e-3", "negative_gradient"),
