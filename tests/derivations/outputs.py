@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.derivations.edges import changed_at
+from tests.derivations.edges import changed_at, zero
 from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass, added_up
 
 
@@ -75,7 +75,7 @@ def softmax(graph: Graph, way: list[Node]) -> Iterator[Mistake]:
         )
 
 
-def cross_entropy(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
+def cross_entropy(graph: Graph, way: list[Node]) -> Iterator[Mistake]:
     """Mistakes at the binary cross-entropy of a sigmoid."""
     outputs = [(z, a, y) for z, a, y in graph.crossed if a in way]
     if not outputs:
@@ -102,7 +102,7 @@ def cross_entropy(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]
             terms = [_log_terms(graph, a) for _, a, _ in some]
             for which in (0, 1):
                 dropped = [pair[which] for pair in terms]
-                yield changed_at("ce_one_term_only", dropped, lambda p, n, i: p.m.constant(0))
+                yield changed_at("ce_one_term_only", dropped, zero)
 
 
 def _log_terms(graph: Graph, a: Node) -> tuple[Edge, Edge]:
