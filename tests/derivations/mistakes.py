@@ -25,7 +25,7 @@ def mistakes(graph: Graph, wrt: Node) -> Iterator[Mistake]:
     yield from signs(edges)
     yield from powers(graph, edges)
     yield from activations(edges)
-    yield from sums(graph, way, wrt)
+    yield from sums(graph, way, edges)
     yield from products(graph, edges)
     yield from biases(graph, edges)
     yield from quotients(way, edges)

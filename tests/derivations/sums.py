@@ -11,7 +11,7 @@ from tests.derivations.places import by_line
 from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass, added_up
 
 
-def sums(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
+def sums(graph: Graph, way: list[Node], edges: list[Edge]) -> Iterator[Mistake]:
     """Contributions left out or multiplied, at every node that is used more than once."""
     for node in way:
         if node is graph.loss:
@@ -32,11 +32,12 @@ def sums(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
         yield Mistake("paths_multiplied_not_added", sums={node: _multiplied([[e] for e in uses])})
         if 1 < len(named) < len(uses):
             yield Mistake("paths_multiplied_not_added", sums={node: _multiplied(named)}, planted=False)
-    for n, i in [(n, i) for n in way for i, arg in enumerate(n.args) if arg.op != "constant"]:
-        if n.op in ("*", "/") and all(arg.op != "constant" for arg in n.args):
-            yield changed_at("path_missing", [(n, i)], zero, shape="one term of a product")
-        elif n.op in ("+", "-"):
-            yield changed_at("path_missing", [(n, i)], zero, planted=False)
+    for edge in edges:
+        operation = edge[0]
+        if operation.op in ("*", "/") and all(arg.op != "constant" for arg in operation.args):
+            yield changed_at("path_missing", [edge], zero, shape="one term of a product")
+        elif operation.op in ("+", "-"):
+            yield changed_at("path_missing", [edge], zero, planted=False)
 
 
 def _only(kept: list[Edge]) -> Callable[..., Any]:
