@@ -65,13 +65,13 @@ def _layers(active: list[Edge]) -> Iterator[Mistake]:
     """f′ left out, or taken twice, in a whole layer."""
     layers: dict[int, list[Edge]] = {}
     for edge in active:
-        layers.setdefault(_depth(edge[0]), []).append(edge)
+        layers.setdefault(depth(edge[0]), []).append(edge)
     for layer in layers.values():
         if 1 < len(layer) < len(active):
             yield changed_at("activation_derivative_missing", layer, one, shape="layer")
             yield changed_at("activation_derivative_twice", layer, _twice, shape="layer")
 
 
-def _depth(node: Node) -> int:
+def depth(node: Node) -> int:
     """How many activations lie one under the other, from a node on."""
-    return max((_depth(arg) + RULES[node.op].activation for arg in node.args), default=0)
+    return max((depth(arg) + RULES[node.op].activation for arg in node.args), default=0)

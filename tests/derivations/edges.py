@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.derivations.places import factors_beside
-from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass
+from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass, added_up
 
 Local = Callable[[Pass, Node, int], Any]
 """The wrong local derivative at an edge."""
@@ -41,12 +41,19 @@ def value_of(p: Pass, node: Node, i: int) -> Any:
 
 
 def signs(edges: list[Edge]) -> Iterator[Mistake]:
+    """A sign lost at one place, at a node, or with every minus."""
     for node, i in edges:
         yield changed_at("sign_flipped", [(node, i)], lambda p, n, i: -p.partial(n, i))
+    for node in dict.fromkeys(node.args[i] for node, i in edges):
+        yield Mistake("sign_flipped", sums={node: _negative}, planted=False)
     minus = [(node, i) for node, i in edges if node.op == "neg" or (node.op == "-" and i == 1)]
     if len(minus) > 1:
         yield changed_at("sign_flipped", minus, one, shape="everywhere")
     yield from each("abs_sign_missing", [edge for edge in edges if edge[0].op == "abs"], one)
+
+
+def _negative(p: Pass, arrived: list[tuple[Edge, Any]], found: dict[Node, Any]) -> Any:
+    return -added_up([amount for _, amount in arrived])
 
 
 def powers(graph: Graph, edges: list[Edge]) -> Iterator[Mistake]:

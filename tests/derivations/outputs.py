@@ -65,14 +65,12 @@ def softmax(graph: Graph, way: list[Node]) -> Iterator[Mistake]:
 
         return total
 
-    yield Mistake("ce_treated_as_squared", sums={s: through(s) for s, _, _ in classes}, shape="whole Jacobian")
-    reached = [(q, y) for _, q, y in graph.softmax if q in way]
-    for some_of in [[one] for one in reached] + ([reached] if len(reached) > 1 else []):
-        yield Mistake(
-            "ce_treated_as_squared",
-            sums={q: (lambda p, arrived, found, q=q, y=y: p.values[q] - of(p, y)) for q, y in some_of},
-            shape="dL/dp",
-        )
+    reached = {q: y for _, q, y in graph.softmax if q in way}
+    errors = {q: (lambda p, arrived, found, q=q, y=y: p.values[q] - of(p, y)) for q, y in reached.items()}
+    yield Mistake("ce_treated_as_squared", sums=errors | {s: through(s) for s, _, _ in classes}, shape="whole Jacobian")
+    for q, error in errors.items():
+        yield Mistake("ce_treated_as_squared", sums={q: error}, shape="dL/dp")
+    yield Mistake("ce_treated_as_squared", sums=errors, shape="dL/dp")
 
 
 def cross_entropy(graph: Graph, way: list[Node]) -> Iterator[Mistake]:

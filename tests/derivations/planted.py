@@ -44,7 +44,7 @@ KINDS_OF = {
     "abs_sign_missing": ["neuron", "formulas"],
     "threshold_sign": ["neuron"],
 }
-ANY = ["net", "net", "chain", "neuron", "softmax", "batch", "recurrent", "skip", "formulas", "tangle"]
+ANY = ["net", "net", "chain", "neuron", "softmax", "batch", "recurrent", "skip", "gated", "formulas", "tangle"]
 PER_PROBLEM = 2
 MOST_TRIES = 400
 
