@@ -80,7 +80,7 @@ def share(part: int, whole: int) -> str:
 def summary(section: Section, outcomes: list[Outcome]) -> Table:
     """The rates by key, and of all."""
     shown = Table(title=f"{section.name}: {len(outcomes):,}", title_justify="left")
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for column in ("cases", *(TOLD[count] for count in section.counts), "median ms", "longest ms"):
         shown.add_column(column, justify="right")
     groups: dict[str, list[Outcome]] = {}
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=20, help="failures to print")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     chosen = [section for section in SECTIONS if not options.only or section.name in options.only]
     counts = {section.name: max(1, round(section.full * options.cases / SECTIONS[0].full)) for section in chosen}
     columns = [

@@ -13,7 +13,9 @@ from tests.derivations.tables import Table
 
 @dataclass
 class Outcome:
-    """What was said of a case. `first`: it was named first, with its node; `strictly` as planted, with no ties."""
+    """What was said of a case. `first`: a mistake that gives the answer is named first, with its node; `named`: the
+    planted one, or one that is the same function, is named; `strictly`: the planted one first, and no tie of it.
+    """
 
     key: str
     caught: bool  # the verdict is the expected one
@@ -33,19 +35,17 @@ def _row(case: Case, answer: str) -> tuple[Any, float]:
     return row, time.perf_counter() - start
 
 
-def _judged(
-    case: Case, answer: str, verdict: str, accepted: list[tuple[str, str]], *, all_shown: bool = False
-) -> Outcome:
+def _judged(case: Case, answer: str, verdict: str, accepted: list[tuple[str, str]]) -> Outcome:
     row, seconds = _row(case, answer)
     given = [(mistake.key, mistake.node) for mistake in row.mistakes]
     nodes = [node for _, node in accepted]
     planted = (case.key, case.first_wrong_node)
-    accepted_keys = {key for key, _ in accepted}
+    planted_keys = {key for key, _ in case.accepted or []}
     return Outcome(
         case.key or case.shape.partition(",")[0] or case.style,
         row.verdict == verdict,
         first=row.verdict == "wrong" and given[:1] != [] and given[0] in accepted and row.node in nodes,
-        named=planted in given if all_shown else any(key in accepted_keys for key, _ in given),
+        named=any(key in planted_keys for key, _ in given),
         strictly=given[:1] == [planted] and row.node == case.first_wrong_node,
         any_key=bool(given),
         seconds=seconds,
@@ -60,8 +60,8 @@ def wrong_formula(case: Case) -> Outcome:
 
 
 def wrong_number(case: Case) -> Outcome:
-    """The same at one point, to the digits given: the planted mistake must be among those that are shown."""
-    return _judged(case, case.number, "wrong", case.accepted_number or [], all_shown=True)
+    """The same at one point, to the digits given, where several mistakes may give the number."""
+    return _judged(case, case.number, "wrong", case.accepted_number or [])
 
 
 def unknown_formula(case: Case) -> Outcome:

@@ -14,6 +14,10 @@ NODE_NAMES = [
     ("x", ("z", "h"), ("s", "o")),
     ("x", ("z1_", "a1_"), ("z2_", "a2_")),
 ]  # inputs; sums and outputs of each layer
+DEEP_NAMES = [
+    ("i", ("net_g", "out_g"), ("net_h", "out_h"), ("net_o", "out_o")),
+    ("x", ("z1_", "a1_"), ("z2_", "a2_"), ("z3_", "a3_")),
+]
 POSITIVE, UNIT, PROBABILITY = (0.3, 3.0), (0.0, 1.0), (0.05, 0.95)
 
 
@@ -53,7 +57,7 @@ def neuron(rng: random.Random) -> Graph:
     else:
         total = sums
     z = graph.let(rng.choice(["z", "net", "s"]), total)
-    kind = rng.choice(["squared", "squared", "cross", "absolute"])
+    kind = rng.choice(["squared", "squared", "cross", "absolute", "hinge"])
     activation = "sigmoid" if kind == "cross" else rng.choice(ACTIVATIONS)
     a = graph.let(rng.choice(["a", "o", "out"]), call(activation, z))
     y = graph.target(rng.choice(["y", "t"]), *(PROBABILITY if kind == "cross" else (-2.0, 2.0)))
@@ -61,7 +65,11 @@ def neuron(rng: random.Random) -> Graph:
         graph.crossed.append((z, a, y))
         loss = crossed(y, a)
     else:
-        loss = squared(rng, y, a) if kind == "squared" else call("abs", a - y)
+        loss = {
+            "squared": lambda: squared(rng, y, a),
+            "absolute": lambda: call("abs", a - y),
+            "hinge": lambda: call("relu", 1 - y * a),
+        }[kind]()
     if rng.random() < 0.25:
         if rng.random() < 0.5:
             loss = graph.let("C", loss)
@@ -113,12 +121,12 @@ def _weight_names(rng: random.Random, sizes: list[int]) -> list[list[list[str]]]
 
 
 def net(rng: random.Random) -> Graph:
-    """A net of two layers with indexed weights, such as Mazur's."""
+    """A net of two layers or three with indexed weights, such as Mazur's."""
     graph = Graph()
-    sizes = rng.choice([[2, 2, 2], [2, 2, 2], [2, 3, 2], [3, 2, 1], [2, 2, 1], [2, 3, 1], [3, 3, 2]])
+    sizes = rng.choice([[2, 2, 2], [2, 2, 2], [2, 3, 2], [3, 2, 1], [2, 2, 1], [2, 3, 1], [3, 3, 2], [2, 2, 2, 1]])
     names = _weight_names(rng, sizes)
     shared = rng.random() < 0.4
-    labels = rng.choice(NODE_NAMES)
+    labels = rng.choice(NODE_NAMES if len(sizes) == 3 else DEEP_NAMES)
     activation = rng.choice(ACTIVATIONS[:6])
     signals = [graph.input(f"{labels[0]}{k + 1}") for k in range(sizes[0])]
     graph.alike.append(signals)
@@ -268,6 +276,19 @@ def recurrent(rng: random.Random) -> Graph:
     return graph
 
 
+def gated(rng: random.Random) -> Graph:
+    """A gate between a signal and what was there before."""
+    graph = Graph()
+    x = graph.input("x")
+    g = graph.let("g", call("sigmoid", graph.weight("wg") * x + graph.bias("bg")))
+    z = graph.let("z", graph.weight("wc") * x + graph.bias("bc"))
+    c = graph.let("c", call("tanh", z))
+    before = graph.leaf("h0")
+    h = graph.let("h", rng.choice([lambda: g * c, lambda: g * c + (1 - g) * before, lambda: g * c + before])())
+    graph.let("L", squared(rng, graph.target("t"), h))
+    return graph
+
+
 def skip(rng: random.Random) -> Graph:
     """A connection past a layer, or a node used again."""
     graph = Graph()
@@ -294,7 +315,7 @@ def _outer(rng: random.Random, u: Node) -> Node:
         lambda: u ** rng.randint(2, 5), lambda: call("sin", u), lambda: call("cos", u), lambda: call("exp", u),
         lambda: call("abs", u), lambda: rng.choice([2, 3]) ** u, lambda: call("log", 1 + u**2),
         lambda: call("log10", 2 + u**2), lambda: call("sqrt", 1 + u**2), lambda: 1 / (1 + u**2),
-        lambda: call("tanh", u), lambda: call("sigmoid", u),
+        lambda: call("tanh", u), lambda: call("sigmoid", u), lambda: call("exp", -(u**2)),
     ])()  # fmt: skip
 
 
@@ -371,6 +392,7 @@ KINDS: dict[str, Callable[[random.Random], Graph]] = {
     "batch": batch,
     "recurrent": recurrent,
     "skip": skip,
+    "gated": gated,
     "formulas": formulas,
     "tangle": tangle,
 }

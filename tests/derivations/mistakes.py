@@ -7,7 +7,8 @@ from typing import Any
 
 import sympy
 
-from tests.derivations.edges import activations, biases, logarithms, powers, products, signs
+from tests.derivations.activations import activations
+from tests.derivations.edges import biases, logarithms, powers, products, signs
 from tests.derivations.exchanges import exchanges, updated
 from tests.derivations.outputs import cross_entropy, softmax
 from tests.derivations.rules import inner, quotients
@@ -22,19 +23,19 @@ def mistakes(graph: Graph, wrt: Node) -> Iterator[Mistake]:
         (node, i) for node in way for i, arg in enumerate(node.args) if arg.op != "constant" and wrt in graph.below[arg]
     ]
     yield from signs(edges)
-    yield from powers(edges, len(graph.lines) < 3)
+    yield from powers(graph, edges)
     yield from activations(edges)
-    yield from sums(graph, way, wrt)
+    yield from sums(graph, way, edges)
     yield from products(graph, edges)
     yield from biases(graph, edges)
     yield from quotients(way, edges)
-    yield from inner(graph, way, edges)
+    yield from inner(way)
     yield from exchanges(graph, edges)
     yield from updated(graph, edges)
-    yield from means(graph, way, edges, wrt)
+    yield from means(graph, edges, wrt)
     yield from logarithms(edges)
     yield from softmax(graph, way)
-    yield from cross_entropy(graph, way, wrt)
+    yield from cross_entropy(graph, way)
     yield from _whole(graph, way, wrt)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.derivations.edges import changed_at
+from tests.derivations.edges import changed_at, zero
 from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass, added_up
 
 
@@ -65,17 +65,15 @@ def softmax(graph: Graph, way: list[Node]) -> Iterator[Mistake]:
 
         return total
 
-    yield Mistake("ce_treated_as_squared", sums={s: through(s) for s, _, _ in classes}, shape="whole Jacobian")
-    reached = [(q, y) for _, q, y in graph.softmax if q in way]
-    for some_of in [[one] for one in reached] + ([reached] if len(reached) > 1 else []):
-        yield Mistake(
-            "ce_treated_as_squared",
-            sums={q: (lambda p, arrived, found, q=q, y=y: p.values[q] - of(p, y)) for q, y in some_of},
-            shape="dL/dp",
-        )
+    reached = {q: y for _, q, y in graph.softmax if q in way}
+    errors = {q: (lambda p, arrived, found, q=q, y=y: p.values[q] - of(p, y)) for q, y in reached.items()}
+    yield Mistake("ce_treated_as_squared", sums=errors | {s: through(s) for s, _, _ in classes}, shape="whole Jacobian")
+    for q, error in errors.items():
+        yield Mistake("ce_treated_as_squared", sums={q: error}, shape="dL/dp")
+    yield Mistake("ce_treated_as_squared", sums=errors, shape="dL/dp")
 
 
-def cross_entropy(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
+def cross_entropy(graph: Graph, way: list[Node]) -> Iterator[Mistake]:
     """Mistakes at the binary cross-entropy of a sigmoid."""
     outputs = [(z, a, y) for z, a, y in graph.crossed if a in way]
     if not outputs:
@@ -102,7 +100,7 @@ def cross_entropy(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]
             terms = [_log_terms(graph, a) for _, a, _ in some]
             for which in (0, 1):
                 dropped = [pair[which] for pair in terms]
-                yield changed_at("ce_one_term_only", dropped, lambda p, n, i: p.m.constant(0))
+                yield changed_at("ce_one_term_only", dropped, zero)
 
 
 def _log_terms(graph: Graph, a: Node) -> tuple[Edge, Edge]:

@@ -44,7 +44,7 @@ KINDS_OF = {
     "abs_sign_missing": ["neuron", "formulas"],
     "threshold_sign": ["neuron"],
 }
-ANY = ["net", "net", "chain", "neuron", "softmax", "batch", "recurrent", "skip", "formulas", "tangle"]
+ANY = ["net", "net", "chain", "neuron", "softmax", "batch", "recurrent", "skip", "gated", "formulas", "tangle"]
 PER_PROBLEM = 2
 MOST_TRIES = 400
 
@@ -65,8 +65,9 @@ def planted(seed: int | str, count: int) -> Iterator[Case]:
                 break
         else:
             raise RuntimeError(f"no graph was found for {wanted}")
-        keys = [wanted, *sorted((key for key in by_key if key != wanted), key=lambda key: made[key])]
-        for key in keys[: min(PER_PROBLEM, count - sum(made.values()))]:
+        behind = [key for key in KEYS if key in by_key and key != wanted and made[key] <= made[wanted]]
+        keys = [wanted, *rng.sample(behind, min(len(behind), PER_PROBLEM - 1))]
+        for key in keys[: count - sum(made.values())]:
             made[key] += 1
             shape = rng.choice(sorted({found.mistake.shape for found in by_key[key]}))
             chosen = rng.choice([found for found in by_key[key] if found.mistake.shape == shape])

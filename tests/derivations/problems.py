@@ -59,6 +59,7 @@ class Problem:
 
     def __init__(self, kind: str, graph: Graph, wrt: Node, rng: random.Random, points: int = POINTS) -> None:
         self.kind, self.graph, self.wrt, self.points = kind, graph, wrt, points
+        self.in_print = rng.random() < 0.1
         given = {name: round(rng.uniform(*bounds), 2) for name, bounds in graph.ranges.items()}
         self.values = {name: number for name, number in given.items() if name in graph.used_ranges}
         self.numbers = numbers(graph, np.random.default_rng(rng.randrange(2**32)), points - 1, given)
@@ -132,6 +133,9 @@ class Problem:
         return text, self._pairs(found for found in self.found if abs(found.answer[-1] - float(text)) <= reach)
 
     def case(self, answer: str, style: str, **more: Any) -> Case:
+        """The case of an answer, which may be written with the signs of print."""
+        if self.in_print:
+            answer, style = writing.in_print(answer), f"{style}, in print"
         return Case(
             self.kind,
             self.graph.text,
@@ -189,7 +193,8 @@ def same(one: Any, other: Any) -> bool:
 
 def usable(answer: Any) -> bool:
     """Whether an answer is a function, and not a number: that would be compared at the given values alone."""
-    return bool(np.isfinite(answer).mean() > 0.5 and np.ptp(answer[np.isfinite(answer)]) > 0.0)
+    finite = answer[np.isfinite(answer)]
+    return bool(len(finite) > 0.5 * len(answer) and np.ptp(finite) > SAME * np.abs(finite).max())
 
 
 def problem(rng: random.Random, kinds: list[str] | None = None) -> Problem:

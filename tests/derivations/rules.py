@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.derivations.edges import Local, changed_at, value_of
 from tests.derivations.places import operands_of, stands_in
-from tests.derivations.tape import RULES, Edge, Graph, Mistake, Node, Pass, added_up
+from tests.derivations.tape import RULES, Edge, Mistake, Node, Pass, added_up
 
 
 def _by_pivots(key: str, node: Node, way: list[Node], rule: Callable[..., Any], **options: Any) -> Iterator[Mistake]:
@@ -19,10 +19,8 @@ def _by_pivots(key: str, node: Node, way: list[Node], rule: Callable[..., Any], 
         yield _rule(key, node, pivots, rule, shape="everywhere", **options)
 
 
-def _rule(
-    key: str, node: Node, pivots: list[Node], rule: Callable[[Pass, Any, Any, Any, Any], Any], **options: Any
-) -> Mistake:
-    """A wrong rule within one formula: T(u, v, u′, v′) for the derivative of the node by each of the pivots."""
+def _rule(key: str, node: Node, pivots: list[Node], rule: Callable[..., Any], **options: Any) -> Mistake:
+    """A wrong rule within one formula: of u′ and v′ it makes the derivative of the node by each of the pivots."""
     inside: dict[Node, None] = {}
     stack = [node]
     while stack:
@@ -33,9 +31,8 @@ def _rule(
     def summed(pivot: Node) -> Callable[..., Any]:
         def total(p: Pass, arrived: list[tuple[Edge, Any]], found: dict[Node, Any]) -> Any:
             others = [amount for (consumer, _), amount in arrived if consumer not in inside]
-            u = node.args[0]
-            v = node.args[-1]
-            wrong = rule(p, p.values[u], p.values[v], p.tangent(u, pivot), p.tangent(v, pivot))
+            u, v = node.args[0], node.args[-1]
+            wrong = rule(p, du=p.tangent(u, pivot), dv=p.tangent(v, pivot))
             return added_up([*others, found[node] * wrong])
 
         return total
@@ -60,49 +57,54 @@ def quotients(way: list[Node], edges: list[Edge]) -> Iterator[Mistake]:
         elif node.op == "*" and all(arg.op != "constant" for arg in node.args):
             u, v = ([arg] if arg.name else operands_of(arg) for arg in node.args)
             both_ways = [operand for operand in way if operand in u and operand in v]
-            yield from _by_pivots("paths_multiplied_not_added", node, both_ways, lambda p, u, v, du, dv: du * dv)
+            yield from _by_pivots("paths_multiplied_not_added", node, both_ways, lambda p, du, dv: du * dv)
 
 
-def inner(graph: Graph, way: list[Node], edges: list[Edge]) -> Iterator[Mistake]:
-    """Chains within a formula."""
+def inner(way: list[Node]) -> Iterator[Mistake]:
+    """The derivative of what a function is of, left out or put into the function's own."""
     for node in way:
-        u = node.args[0] if node.args else node
-        function = len(node.args) == 1 and node.op != "neg"
-        power = node.op == "**" and node.args[1].op == "constant"
-        exponential = node.op == "**" and not power
-        if exponential:
-            u = node.args[1]
-        if not (function or power or exponential) or u.op in ("leaf", "constant"):
+        place = _place_of_inner(node)
+        if place is None:
             continue
-        outer = 1 if exponential else 0
+        u = node.args[place]
         if not u.name:
-            missing = lambda p, a, b, da, db, node=node, outer=outer: p.partial(node, outer)  # noqa: E731
-            yield from _by_pivots("chain_inner_missing", node, way, missing)
 
-            def at_slope(p: Pass, a: Any, b: Any, da: Any, db: Any, node: Node = node, outer: int = outer) -> Any:
-                return _outer_slope(p, node, db if outer else da)
+            def left_out(p: Pass, node: Node = node, place: int = place, **_: Any) -> Any:
+                return p.partial(node, place)
 
-            yield from _by_pivots("chain_inner_at_derivative", node, way, at_slope)
-        else:
-            inner = [(u, i) for i, arg in enumerate(u.args) if (u, i) in edges]
-            if not any(RULES[u.op].activation for _ in inner):
-                operands = [operand for operand in operands_of(u) if operand in way]
-                for some in [[one] for one in operands] + ([operands] if len(operands) > 1 else []):
-                    yield _named_inner("chain_inner_missing", u, some, lambda p, found, u=u: found[u])
+            def at_derivative(p: Pass, node: Node = node, place: int = place, **tangents: Any) -> Any:
+                return _slope_at(p, node, tangents["dv" if place else "du"])
 
-
-def _named_inner(key: str, u: Node, pivots: list[Node], rule: Callable[..., Any]) -> Mistake:
-    def summed(pivot: Node) -> Callable[..., Any]:
-        def total(p: Pass, arrived: list[tuple[Edge, Any]], found: dict[Node, Any]) -> Any:
-            others = [amount for (consumer, _), amount in arrived if not stands_in(u, consumer)]
-            return added_up([*others, rule(p, found)])
-
-        return total
-
-    return Mistake(key, sums={pivot: summed(pivot) for pivot in pivots}, planted=False)
+            yield from _by_pivots("chain_inner_missing", node, way, left_out)
+            yield from _by_pivots("chain_inner_at_derivative", node, way, at_derivative)
+        elif not RULES[u.op].activation:
+            operands = [operand for operand in operands_of(u) if operand in way]
+            for some in [[one] for one in operands] + ([operands] if len(operands) > 1 else []):
+                yield _handed_on(u, some)
 
 
-def _outer_slope(p: Pass, node: Node, x: Any) -> Any:
+def _place_of_inner(node: Node) -> int | None:
+    """Which operand of a function, a power or an exponential is a formula of its own."""
+    if node.op == "**":
+        place = 0 if node.args[1].op == "constant" else 1
+    elif len(node.args) == 1 and node.op != "neg":
+        place = 0
+    else:
+        return None
+    return place if node.args[place].args else None
+
+
+def _handed_on(u: Node, pivots: list[Node]) -> Mistake:
+    """A named inner function whose gradient is handed on as it is."""
+
+    def total(p: Pass, arrived: list[tuple[Edge, Any]], found: dict[Node, Any]) -> Any:
+        others = [amount for (consumer, _), amount in arrived if not stands_in(u, consumer)]
+        return added_up([*others, found[u]])
+
+    return Mistake("chain_inner_missing", sums=dict.fromkeys(pivots, total), planted=False)
+
+
+def _slope_at(p: Pass, node: Node, x: Any) -> Any:
     """f′ at another place."""
     if node.op != "**":
         rule = RULES[node.op]

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.derivations.edges import changed_at
+from tests.derivations.edges import changed_at, zero
 from tests.derivations.places import by_line
 from tests.derivations.tape import Edge, Graph, Mistake, Node, Pass, added_up
 
 
-def sums(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
+def sums(graph: Graph, way: list[Node], edges: list[Edge]) -> Iterator[Mistake]:
     """Contributions left out or multiplied, at every node that is used more than once."""
     for node in way:
         if node is graph.loss:
@@ -20,9 +20,6 @@ def sums(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
         if len(uses) < 2:
             continue
         named = by_line(graph, uses)
-        groups = [[edge] for edge in uses]
-        if 1 < len(named) < len(uses):
-            groups += named
         count = len(uses)
         sizes = range(1, count) if count <= 4 else (1, count - 1)
         kept = [list(some) for size in sizes for some in itertools.combinations(uses, size)]
@@ -35,15 +32,12 @@ def sums(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
         yield Mistake("paths_multiplied_not_added", sums={node: _multiplied([[e] for e in uses])})
         if 1 < len(named) < len(uses):
             yield Mistake("paths_multiplied_not_added", sums={node: _multiplied(named)}, planted=False)
-    edges = [(n, i) for n in way for i, arg in enumerate(n.args) if arg.op != "constant"]
-    for n, i in edges:
-        if n.op in ("*", "/") and all(arg.op != "constant" for arg in n.args):
-            yield changed_at("path_missing", [(n, i)], lambda p, n, i: p.m.constant(0), shape="one term of a product")
-        elif n.op in ("+", "-"):
-            key_node = n.args[i]
-            yield changed_at(
-                "path_missing", [(n, i)], lambda p, n, i: p.m.constant(0), planted=False, shape=f"{key_node!r} dropped"
-            )
+    for edge in edges:
+        operation = edge[0]
+        if operation.op in ("*", "/") and all(arg.op != "constant" for arg in operation.args):
+            yield changed_at("path_missing", [edge], zero, shape="one term of a product")
+        elif operation.op in ("+", "-"):
+            yield changed_at("path_missing", [edge], zero, planted=False)
 
 
 def _only(kept: list[Edge]) -> Callable[..., Any]:
@@ -60,17 +54,15 @@ def _multiplied(groups: list[list[Edge]]) -> Callable[..., Any]:
     return product
 
 
-def means(graph: Graph, way: list[Node], edges: list[Edge], wrt: Node) -> Iterator[Mistake]:
+def means(graph: Graph, edges: list[Edge], wrt: Node) -> Iterator[Mistake]:
+    """Examples forgotten, and 1/N."""
     count = len(graph.examples)
     if not count:
         return
-    means = [(n, i) for n, i in edges if _averages(graph, n, i)]
-    if means and means[0][0].op == "mean":
-        yield changed_at("sum_for_mean", means, lambda p, n, i: 1)
-        yield changed_at("mean_twice", means, lambda p, n, i: p.partial(n, i) / count)
-    elif means:
-        yield changed_at("sum_for_mean", means, lambda p, n, i: p.partial(n, i) * count)
-        yield changed_at("mean_twice", means, lambda p, n, i: p.partial(n, i) / count)
+    averages = [(n, i) for n, i in edges if _averages(graph, n, i)]
+    if averages:
+        yield changed_at("sum_for_mean", averages, lambda p, n, i: p.partial(n, i) * count)
+        yield changed_at("mean_twice", averages, lambda p, n, i: p.partial(n, i) / count)
     uses = graph.uses(wrt)
     per_example = [[edge for edge in uses if _example_of(graph, edge[0]) == k] for k in range(count)]
     shared = [edge for edge in uses if _example_of(graph, edge[0]) is None]
@@ -97,7 +89,7 @@ def means(graph: Graph, way: list[Node], edges: list[Edge], wrt: Node) -> Iterat
         out = [e for e in graph.examples if graph.examples.index(e) not in some]
         dropped = [edge for e in out for edge in graph.uses(e) if edge in edges]
         if dropped:
-            yield changed_at("one_example_only", dropped, lambda p, n, i: p.m.constant(0), planted=len(some) == 1)
+            yield changed_at("one_example_only", dropped, zero, planted=len(some) == 1)
 
 
 def _subsets(count: int) -> list[tuple[int, ...]]:

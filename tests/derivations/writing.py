@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Mapping
 from functools import cache
 from types import CodeType
@@ -53,6 +54,16 @@ def in_style(graph: Graph, expression: Any, style: str) -> str | None:
         expression = to_leaves(graph, expression)
     text = written(expression)
     return text if len(text) <= LONGEST else None
+
+
+IN_PRINT = ((r"\bsigmoid\(", "σ("), (r"\blog\(", "ln("), (r"\*\*2\b", "²"), (r"\*\*", "^"), (r"\*", "·"))
+
+
+def in_print(text: str) -> str:
+    """The formula with the signs of print: σ, ln, ² and ·."""
+    for pattern, sign in IN_PRINT:
+        text = re.sub(pattern, sign, text)
+    return text
 
 
 def size(expression: Any) -> int:
