@@ -13,6 +13,7 @@ from nn.losses import (
     mae,
     mse,
 )
+from nn.marking import SheetReport
 from nn.metrics import accuracy
 from nn.module import Module
 from nn.norm import BatchNorm
@@ -34,6 +35,7 @@ __all__ = [
     "NotFinite",
     "Optimizer",
     "RMSprop",
+    "SheetReport",
     "Worksheet",
     "accuracy",
     "binary_cross_entropy",

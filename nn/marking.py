@@ -1,0 +1,610 @@
+"""A student's worksheet judged cell by cell, as a good teacher would: one slip is one wrong cell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from engine import Mistake, Row
+from engine.printed import FLOAT_RTOL, ROUGH, half_unit, judge_number
+from engine.report import Findings, Verdict
+from engine.text import factor, number, shorten, table
+from nn.activations import Array
+from nn.data import refuse_count
+from nn.filled import Entry, Filled, Precision, arranged, read
+from nn.following import At, Chapter, Known, Own, dependent
+from nn.matrices import KINDS, Cell, Matrices, Matrix
+from nn.rounded import Rounded
+from nn.sheets import BLANK, Sheet
+from nn.slips import tried
+
+MOST_TOLD = 3  # mistakes that give the same number
+MOST_TERMS = 4  # of a sum that is written out
+MOST_ORIGINS = 40  # wrong cells that are looked for behind those that follow from one
+NOISE = 1e-12  # of the largest number of a matrix: what rounding in floats may leave of 0
+CONVENTIONS = ("gradient", "negative_gradient")
+
+
+@dataclass
+class Reading:
+    """One way to read a sheet: which matrices are turned, and the kinds of signs that are turned too."""
+
+    turned: frozenset[Matrix] = frozenset()
+    signs: frozenset[str] = frozenset()
+
+
+@dataclass
+class Marked:
+    """The verdict on one cell, and what it should be by the student's own numbers."""
+
+    entry: Entry
+    verdict: Verdict
+    message: str = ""
+    by_own: float | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    lines: tuple[str, ...] = ()
+    followed: bool = False
+
+
+class SheetReport(Findings[Row]):
+    """A row for each cell that was handed in, by the worksheet's names; `δ1[2]` and `W2[1, 3]` find them too.
+
+    `credit` is (earned, possible) with follow-through, `layout` "as given" or what was transposed, `convention` that
+    of the student's δ, and `unanswered` the cells that were left blank.
+    """
+
+    _row_is, _if_wrong = "cell", "not every cell is right"
+
+    def __init__(self, rows: Mapping[str, Row], judged: _Judged, title: str, sheets: Sequence[Sheet], digits: int) -> None:
+        super().__init__(rows)
+        self.layout, self.convention = judged.layout, judged.convention
+        self.unanswered = tuple(judged.chapter.matrices.label(cell) for cell in judged.blank)
+        self._matrices, self._title, self._sheets, self._digits = judged.chapter.matrices, title, sheets, digits
+        self._notes = judged.notes
+
+    def __getitem__(self, name: str) -> Row:
+        if name not in self._rows:
+            try:
+                found = self._matrices.find(name)
+            except LookupError:
+                return super().__getitem__(name)
+            name = self._matrices.label(found) if isinstance(found, Cell) else name
+        return super().__getitem__(name)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell is right."""
+        return all(row.verdict == "right" for row in self._rows.values())
+
+    @property
+    def credit(self) -> tuple[int, int]:
+        """How many cells are right, what follows from a wrong one too, and how many there are; given ones don't count."""
+        asked = [row for name, row in self._rows.items() if not self._is_given(name)]
+        return sum(row.verdict == "right" for row in asked), len(asked)
+
+    def _is_given(self, name: str) -> bool:
+        cell = self._matrices.labels.get(name)
+        return cell is not None and cell.matrix in self._matrices.given
+
+    @property
+    def wrong(self) -> tuple[Row, ...]:
+        """The wrong cells, in the order of the derivation."""
+        return tuple(row for row in self._rows.values() if row.verdict == "wrong")
+
+    def __str__(self) -> str:
+        earned, possible = self.credit
+        parts = ["\n".join([self._title, f"{earned} of {possible} right. {self._counted()}".rstrip(), *self._notes])]
+        parts += [self._said(row) for row in self.wrong[:1]]
+        parts += self._tables()
+        parts += [self._said(row) for row in self.wrong[1:]]
+        parts += [self._said(row) for row in self._rows.values() if row.verdict in ("invalid", "undecided") and row.answer]
+        return "\n\n".join(parts)
+
+    def _counted(self) -> str:
+        rows = self._rows.values()
+        counts = {
+            "wrong": sum(row.verdict == "wrong" for row in rows),
+            "undecided": sum(row.verdict == "undecided" and bool(row.answer) for row in rows),
+            "not answered": len(self.unanswered),
+            "not read": sum(row.verdict == "invalid" for row in rows),
+            "right by what follows from a wrong one": sum(_has(row, "follow_through") for row in rows),
+            "right with early rounding": sum(_has(row, "early_rounding") for row in rows),
+        }
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return f"{told[:1].upper()}{told[1:]}." if told else ""
+
+    def _said(self, row: Row) -> str:
+        first = " is the first wrong number" if self.wrong[:1] == (row,) else f" is {row.verdict}"
+        yours = f": yours is {shorten(row.answer)}" if row.obtained is not None else ""
+        lines = [f"{row.name}{first}{yours}", *(f"  {line}" for line in row.message.splitlines())]
+        return "\n".join([*lines, *(f"  {line}" for line in row.derivation.splitlines())])
+
+    def _tables(self) -> Iterator[str]:
+        for sheet in self._sheets:
+            cells = [cell.name for _, row in sheet.rows for cell in row]
+            if not any(name in self._rows and (not self._is_given(name) or _is_bad(self._rows[name])) for name in cells):
+                continue
+            filled = [[label, *(self._shown(cell.name, cell.value) for cell in row)] for label, row in sheet.rows]
+            body = table(sheet.columns, filled, justify="l" + "r" * (len(sheet.columns) - 1))
+            yield f"{sheet.title}\n{body}"
+
+    def _shown(self, name: str, value: float | None) -> str:
+        row = self._rows.get(name)
+        if row is None:
+            return f"{number(value or 0.0, self._digits)}  " if self._is_given(name) else "  "
+        mark = "→" if _has(row, "follow_through") else "≈" if _has(row, "early_rounding") else _MARK[row.verdict]
+        return f"{shorten(row.answer, 24) or BLANK} {mark if row.answer else ' '}"
+
+
+_MARK = {"right": " ", "wrong": "✗", "undecided": "?", "invalid": "!"}
+
+
+def _has(row: Row, key: str) -> bool:
+    return row.verdict == "right" and any(mistake.key == key for mistake in row.mistakes)
+
+
+def _is_bad(row: Row) -> bool:
+    return row.verdict != "right"
+
+
+def mark(
+    student: Any, chapter: Chapter, sheets: Sequence[Sheet], title: str, *, shown: int, digits: int, convention: str
+) -> SheetReport:
+    """Judge a student's sheet; `shown` are the digits to which the worksheet was printed. Raises as `read` does."""
+    refuse_count(digits=digits)
+    if convention not in CONVENTIONS:
+        raise ValueError(f'The convention is "gradient" or "negative_gradient", not {convention!r}.')
+    filled = read(student, chapter.matrices, sheets)
+    judged = _best(chapter, filled, _Options(shown, digits, convention))
+    judged.explain()
+    return SheetReport(dict(judged.rows()), judged, title, sheets, shown)
+
+
+@dataclass(frozen=True)
+class _Options:
+    shown: int
+    digits: int
+    convention: str
+
+
+# Which way to read it
+
+
+def _best(chapter: Chapter, filled: Filled, options: _Options) -> _Judged:
+    """The sheet in the layout and with the signs in which the fewest cells are wrong; as given where all are alike."""
+    right = chapter.matrices.right
+    by_shape = {
+        matrix
+        for matrix, grid in filled.grids.items()
+        if arranged(grid, right[matrix].shape, turned=False) is None  # type: ignore[arg-type]
+        and arranged(grid, right[matrix].shape, turned=True) is not None  # type: ignore[arg-type]
+    }
+    square = [m for m in filled.grids if m not in by_shape and right[m].shape[0] == right[m].shape[1] > 1]
+    families = [[m for m in square if KINDS[m.kind].over == over] for over in ("inputs", "examples")]
+    best = _Judged(chapter, filled, Reading(frozenset(by_shape)), options)
+    if not best.wrong:
+        return best
+    for chosen in itertools.product((False, True), repeat=2):
+        turned = by_shape.union(*(family for family, flag in zip(families, chosen, strict=True) if flag))
+        if turned != best.reading.turned:
+            best = min(best, _Judged(chapter, filled, Reading(frozenset(turned)), options), key=_Judged.badness)
+    for matrix in square:
+        if any(cell.matrix == matrix for cell in best.wrong):
+            other = _Judged(chapter, filled, Reading(best.reading.turned ^ {matrix}), options)
+            if not any(cell.matrix == matrix for cell in other.wrong):
+                best = min(best, other, key=_Judged.badness)
+    return _with_signs(best)
+
+
+def _with_signs(best: _Judged) -> _Judged:
+    """The same with the signs of δ turned, where that is what all of them are."""
+    if not best.has_opposite_deltas():
+        return best
+    for signs in ({"delta"}, {"delta", "gradient"}, {"delta", "dA"}, {"delta", "dA", "gradient"}):
+        reading = replace(best.reading, signs=frozenset(signs))
+        best = min(best, _Judged(best.chapter, best.filled, reading, best.options), key=_Judged.badness)
+    return best
+
+
+class _Judged:
+    """A sheet judged in one reading."""
+
+    def __init__(self, chapter: Chapter, filled: Filled, reading: Reading, options: _Options) -> None:
+        self.chapter, self.filled, self.reading, self.options = chapter, filled, reading, options
+        self.marked: dict[Cell, Marked] = {}
+        self.blank: list[Cell] = []
+        self.misshapen: dict[Matrix, str] = {}
+        self._entries = self._cells()
+        numbers = [e for c, e in self._entries.items() if e is not None and c.matrix not in chapter.matrices.given]
+        self._precision = Precision(numbers)
+        self._own, self._mended = Own(chapter), Own(chapter)
+        with np.errstate(all="ignore"):
+            for matrix in chapter.matrices.right:
+                self._judge(matrix)
+
+    def _cells(self) -> dict[Cell, Entry | None]:
+        """What was handed in, by cells, in the order of the derivation."""
+        matrices = self.chapter.matrices
+        found = dict(self.filled.cells)
+        for matrix, grid in self.filled.grids.items():
+            shape = matrices.right[matrix].shape
+            placed = arranged(grid, shape, turned=matrix in self.reading.turned)  # type: ignore[arg-type]
+            if placed is None:
+                widths = sorted({len(row) for row in grid})
+                size = f"{len(grid)} × {' or '.join(map(str, widths))}"
+                wanted = f"{shape[0]} × {shape[1]}" if shape[1] > 1 else str(shape[0])
+                self.misshapen[matrix] = f"{matrices.symbol(matrix)} has {wanted} numbers here, and yours is {size}."
+            else:
+                found |= {Cell(matrix, *place): entry for place, entry in placed.items()}
+        ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
+        return {cell: found[cell] for cell in ordered if cell in found}
+
+    @property
+    def wrong(self) -> list[Cell]:
+        """The wrong cells, in the order of the derivation."""
+        return [cell for cell, marked in self.marked.items() if marked.verdict == "wrong"]
+
+    def badness(self) -> int:
+        """How many cells are wrong."""
+        return len(self.wrong)
+
+    def _sign(self, matrix: Matrix) -> float:
+        return -1.0 if KINDS[matrix.kind].sign in self.reading.signs else 1.0
+
+    def _text(self, entry: Entry, matrix: Matrix) -> str:
+        """The number of a cell, with the digits that it claims, and in the sign of a gradient."""
+        claimed = self._precision.claimed(entry) if matrix not in self.chapter.matrices.given else entry.text
+        if self._sign(matrix) > 0.0:
+            return claimed
+        return claimed.removeprefix("-") if claimed.startswith("-") else f"-{claimed}"
+
+    # One matrix
+
+    def _judge(self, matrix: Matrix) -> None:
+        matrices = self.chapter.matrices
+        right = matrices.right[matrix]
+        candidates = [*self._own.by_formula(matrix), *self._mended.by_formula(matrix)]
+        if matrix in matrices.given:
+            candidates = [self._as_printed(right)]
+        known = Known(np.zeros(right.shape), np.zeros(right.shape), np.zeros(right.shape, dtype=bool))
+        sound = known.there.copy()
+        for cell in matrices.cells(matrix):
+            if cell not in self._entries:
+                continue
+            entry = self._entries[cell]
+            if entry is None:
+                self.blank.append(cell)
+                continue
+            if entry.problem:
+                self.marked[cell] = Marked(entry, "invalid", entry.problem)
+                continue
+            marked = self._mark(cell, entry, float(right[cell.at]), candidates, float(np.max(abs(right))))
+            self.marked[cell] = marked
+            text = self._text(entry, matrix)
+            known.there[cell.at], known.number[cell.at] = True, float(text)
+            known.doubt[cell.at] = self._doubt(entry, text, [float(right[cell.at]), marked.by_own])
+            sound[cell.at] = marked.verdict != "wrong"
+        if matrix in matrices.given:
+            self._give(matrix, known, sound, candidates[0])
+            return
+        self._own.know(matrix, known if known.there.any() else None)
+        self._mended.know(matrix, Known(known.number, known.doubt, sound) if sound.any() else None)
+
+    def _as_printed(self, right: Array) -> Rounded:
+        """What the worksheet gives, as far as its printed digits tell."""
+        doubts = [
+            0.0 if float(text) == value else float(half_unit(text))
+            for value in right.ravel()
+            for text in [f"{value:.{self.options.shown}g}"]
+        ]
+        return Rounded(right, np.array(doubts).reshape(right.shape))
+
+    def _give(self, matrix: Matrix, known: Known, sound: Array, printed: Rounded) -> None:
+        """A matrix that is given: what a student has copied wrong is what they work on."""
+        own = Known(np.where(sound, printed.number, known.number), np.where(sound, printed.doubt, known.doubt), known.there)
+        for numbers, made in ((self._own, own.over(printed)), (self._mended, printed)):
+            numbers.know(matrix, Known(made.number, made.doubt, np.ones(sound.shape, dtype=bool)))
+
+    def _doubt(self, entry: Entry, text: str, exact: Iterable[float | None]) -> float:
+        """How far a student's number may be from what they carried on."""
+        if any(value is not None and abs(float(text) - value) <= 1e-12 * abs(value) for value in exact):
+            return 0.0
+        return min(float(half_unit(text)), float(half_unit(self._precision.to_its_digits(text))))
+
+    def _mark(self, cell: Cell, entry: Entry, right: float, candidates: Sequence[Rounded], size: float) -> Marked:
+        text = self._text(entry, cell.matrix)
+        verdict, message = self._verdict(text, entry, right, NOISE * size)
+        if verdict != "wrong" or cell.matrix in self.chapter.matrices.given:
+            by_own = float(candidates[0].number[cell.at])
+            marked = Marked(entry, verdict, message, by_own if np.isfinite(by_own) else None)
+            if verdict == "wrong":
+                marked.message = f"This number is given: it is {number(right, 9)}."
+            return self._in_other_convention(cell, marked)
+        given, half = float(text), float(half_unit(text))
+        rough = False
+        for candidate in candidates:
+            own, doubt = float(candidate.number[cell.at]), float(candidate.doubt[cell.at])
+            slack = half + 1e-9 * abs(own)
+            if entry.is_float:
+                slack = max(slack, FLOAT_RTOL * abs(own))
+            distance = abs(given - own)
+            if distance <= slack or (distance <= slack + doubt and doubt <= ROUGH * abs(own)):
+                verdict, message = self._verdict(text, entry, own, NOISE * size + doubt + half)
+                verdict = "right" if verdict == "wrong" else verdict
+                return self._in_other_convention(cell, Marked(entry, verdict, message, own, followed=True))
+            rough = rough or distance <= slack + doubt
+        own = float(candidates[0].number[cell.at])
+        if rough:
+            message = "Your numbers further on are too rough to tell: give them more digits."
+            return Marked(entry, "undecided", message, own)
+        return Marked(entry, "wrong", message, own)
+
+    def _verdict(self, text: str, entry: Entry, right: float, noise: float) -> tuple[Verdict, str]:
+        """The verdict on a number by its digits, or by those that it has lost."""
+        verdict, message = judge_number(text, right, self.options.digits, noise, is_float=entry.is_float)
+        if verdict == "undecided":
+            if self._precision.has_its_decimals(text):
+                return "right", ""
+            with_zeros = self._precision.to_its_digits(text)
+            if with_zeros != text and judge_number(with_zeros, right, self.options.digits, noise)[0] == "right":
+                return "right", ""
+        return verdict, message
+
+    def _in_other_convention(self, cell: Cell, marked: Marked) -> Marked:
+        """Undecided where a sign is right in another convention than what was asked for."""
+        asked = self.options.convention == "negative_gradient"
+        kind, found = KINDS[cell.matrix.kind].sign, "delta" in self.reading.signs
+        if marked.verdict == "right" and asked != found and kind and (kind in self.reading.signs or (asked and kind == "delta")):
+            said = "∂L/∂Z" if asked else "−∂L/∂Z"
+            marked.verdict = "undecided"
+            marked.message = f"Right for δ = {said}, another convention than was asked for."
+        return marked
+
+    # Signs and layout
+
+    def has_opposite_deltas(self) -> bool:
+        """Whether nearly every δ has the sign of its negative, and several are wrong."""
+        signs = [
+            np.sign(float(marked.entry.text)) * np.sign(self.chapter.matrices.right[cell.matrix][cell.at])
+            for cell, marked in self.marked.items()
+            if KINDS[cell.matrix.kind].sign == "delta" and marked.verdict != "invalid"
+        ]
+        decided = [sign for sign in signs if sign]
+        return bool(decided) and sum(sign < 0.0 for sign in decided) >= 0.8 * len(decided)
+
+    @property
+    def convention(self) -> str:
+        """The convention of the student's δ."""
+        return CONVENTIONS["delta" in self.reading.signs]
+
+    @property
+    def layout(self) -> str:
+        """In which layout the matrices were handed in."""
+        matrices = self.chapter.matrices
+        turned = [matrices.symbol(m) for m in matrices.right if m in self.reading.turned and m not in self.misshapen]
+        return f"transposed: {', '.join(turned)}" if turned else "as given"
+
+    @property
+    def notes(self) -> list[str]:
+        """What to say of the sheet as a whole."""
+        notes = []
+        if self.layout != "as given":
+            notes.append(f"Read as {self.layout}. Here W[j, i] leads to unit j from unit i, and examples are columns.")
+        if self.convention != self.options.convention:
+            other = {"gradient": "∂L/∂Z", "negative_gradient": "−∂L/∂Z"}[self.convention]
+            notes.append(
+                f"Every δ is {other}: another convention, and not an error. "
+                f'compare(…, convention="{self.convention}") takes it.'
+            )
+        return notes
+
+    # What to say
+
+    def explain(self) -> None:
+        """Name the mistakes of wrong cells, and what the cells follow from that are right by follow-through."""
+        self._name_mistakes()
+        self._follow()
+        for cell in self.wrong:
+            if cell.matrix not in self.chapter.matrices.given:
+                self.marked[cell].lines = tuple(self._lines(cell))
+
+    def _name_mistakes(self) -> None:
+        by_matrix: dict[Matrix, list[Cell]] = {}
+        for cell in self.wrong:
+            if cell.matrix not in self.chapter.matrices.given:
+                by_matrix.setdefault(cell.matrix, []).append(cell)
+        for matrix, cells in by_matrix.items():
+            with np.errstate(all="ignore"):
+                hypotheses = [(key, text, number) for key, text, number in self._hypotheses(matrix)]
+            fits = {
+                place: [cell for cell in cells if self._fits(cell, number)]
+                for place, (_, _, number) in enumerate(hypotheses)
+            }
+            ranked = sorted((place for place, fitting in fits.items() if fitting), key=lambda p: (-len(fits[p]), p))
+            for cell in cells:
+                told: dict[tuple[str, str], None] = {}
+                for place in ranked:
+                    key, text, _ = hypotheses[place]
+                    if cell in fits[place]:
+                        told.setdefault((key, text))
+                self._tell(cell, list(told)[:MOST_TOLD])
+
+    def _tell(self, cell: Cell, told: Sequence[tuple[str, str]]) -> None:
+        matrices, marked = self.chapter.matrices, self.marked[cell]
+        where = matrices.unit(cell)
+        marked.mistakes = tuple(Mistake(key, matrices.node(cell), f"At {where} {text}.") for key, text in told)
+        perhaps = "\nOr: ".join([f"At {where} {text}." if not place else f"{text}." for place, (_, text) in enumerate(told)])
+        marked.message = perhaps or marked.message
+
+    def _hypotheses(self, matrix: Matrix) -> Iterator[tuple[str, str, Rounded]]:
+        """What the numbers of a matrix would be by each slip, at its own formula and at what that is made of."""
+        for target in [matrix, *self._own.sources(matrix)]:
+            if target in self.chapter.matrices.given:
+                continue
+            for key, text, number in tried(At(self._own, target)):
+                said = text if target == matrix else f"{text}, at {self.chapter.matrices.symbol(target)}"
+                yield key, said, self._own.varied(target, number, matrix)
+
+    def _fits(self, cell: Cell, made: Rounded) -> bool:
+        """Whether a slip gives the number of a cell, and not that of the right formula."""
+        marked = self.marked[cell]
+        text = self._text(marked.entry, cell.matrix)
+        hypothesis, doubt, own = float(made.number[cell.at]), float(made.doubt[cell.at]), marked.by_own
+        reach = float(half_unit(text)) + min(doubt, ROUGH * abs(hypothesis)) + 1e-9 * abs(hypothesis)
+        if not np.isfinite(hypothesis) or abs(float(text) - hypothesis) > reach or float(text) == hypothesis == 0.0 == own:
+            return False
+        return own is None or abs(hypothesis - own) > 1e-9 * abs(own)
+
+    def _follow(self) -> None:
+        """For what is right by the student's own numbers alone, the wrong cell that it follows from, or rounding."""
+        following = {cell for cell, marked in self.marked.items() if marked.followed}
+        if not following:
+            return
+        origin: dict[Cell, Cell] = {}
+
+        def passes_on(matrix: Matrix) -> Array:
+            return np.array(
+                [
+                    [
+                        cell in following or self._entries.get(cell) is None or bool(self._entries[cell].problem)  # type: ignore[union-attr]
+                        for cell in row
+                    ]
+                    for row in _by_rows(self.chapter.matrices, matrix)
+                ]
+            )
+
+        with np.errstate(all="ignore"):
+            for wrong in self.wrong[:MOST_ORIGINS]:
+                cells = np.zeros(self.chapter.matrices.right[wrong.matrix].shape, dtype=bool)
+                cells[wrong.at] = True
+                for matrix, touched in dependent(self._own, wrong.matrix, cells, passes_on):
+                    origin |= {Cell(matrix, int(row), int(column)): wrong for row, column in np.argwhere(touched)}
+        for cell in self.marked:
+            if cell in following:
+                self._tell_following(cell, origin.get(cell))
+
+    def _tell_following(self, cell: Cell, origin: Cell | None) -> None:
+        matrices, marked = self.chapter.matrices, self.marked[cell]
+        right = float(matrices.right[cell.matrix][cell.at]) * self._sign(cell.matrix)
+        printed = f"{Decimal(right).quantize(Decimal(marked.entry.text))}".replace("-", "−")
+        if origin is None:
+            key, node = "early_rounding", matrices.node(cell)
+            text = f"Right for your numbers, which were rounded on the way: without that it is {printed}."
+        else:
+            key, node = "follow_through", matrices.node(origin)
+            text = f"It follows rightly from your {matrices.written(origin)}, which is wrong: without that it is {printed}."
+        marked.mistakes = (Mistake(key, node, text),)
+        marked.message = marked.message or text
+
+    # The line in matrix terms
+
+    def _lines(self, cell: Cell) -> Iterator[str]:
+        """The line of the derivation that gives a cell, in the student's own numbers."""
+        marked = self.marked[cell]
+        if cell.matrix.kind in ("delta", "delta_N") and self.chapter.matrices.right.get(Matrix("dA", cell.matrix.layer)) is not None:
+            upstream = Cell(Matrix("dA", cell.matrix.layer), cell.row, cell.column)
+            if upstream not in self.marked and cell.matrix.layer < self.chapter.matrices.count:
+                yield self._line(upstream, float(self._own[upstream.matrix].number[upstream.at]))
+        if marked.by_own is not None:
+            yield self._line(cell, marked.by_own)
+
+    def _line(self, cell: Cell, result: float) -> str:
+        matrices, digits = self.chapter.matrices, self.options.shown
+        symbols, numbers = _written_out(cell, self._own, matrices, digits, self.chapter.lr)
+        sign = self._sign(cell.matrix)
+        if sign < 0.0:
+            symbols, numbers = symbols and f"−({symbols})", numbers and f"−({numbers})"
+        parts = [matrices.written(cell), symbols, numbers, number(sign * result, digits)]
+        return " = ".join(part for part in parts if part)
+
+    # The rows
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """A row for each cell that was handed in, left blank, or could not be read."""
+        matrices = self.chapter.matrices
+        for cell, entry in self._entries.items():
+            name = matrices.label(cell)
+            expected = float(matrices.right[cell.matrix][cell.at]) * self._sign(cell.matrix)
+            if entry is None:
+                if cell.matrix not in matrices.given:
+                    yield name, Row(name, "", "undecided", expected, message="Not answered.")
+                continue
+            marked = self.marked[cell]
+            yield name, Row(
+                name,
+                entry.shown,
+                marked.verdict,
+                expected,
+                None if entry.problem else float(entry.text),
+                marked.message,
+                matrices.node(cell) if marked.verdict == "wrong" else None,
+                "\n".join(marked.lines),
+                marked.mistakes,
+            )
+        for matrix, said in self.misshapen.items():
+            yield matrices.symbol(matrix), Row(matrices.symbol(matrix), "…", "invalid", message=said)
+        for name, entry in self.filled.problems.items():
+            yield name, Row(name, entry.shown, "invalid", message=entry.problem)
+
+
+def _by_rows(matrices: Matrices, matrix: Matrix) -> list[list[Cell]]:
+    rows, columns = matrices.right[matrix].shape
+    return [[Cell(matrix, row, column) for column in range(columns)] for row in range(rows)]
+
+
+def _written_out(cell: Cell, own: Own, matrices: Matrices, digits: int, lr: float | None) -> tuple[str, str]:
+    """The right side of a cell's formula, in symbols and in numbers; empty where it is a line of its own kind."""
+    (kind, layer), row, column = cell
+
+    def at(kind: str, layer: int, row: int, column: int) -> tuple[str, str]:
+        place = Cell(Matrix(kind, layer), row, column)
+        return matrices.written(place), factor(float(own[place.matrix].number[place.at]), digits)
+
+    def product(*factors: tuple[str, str]) -> tuple[str, str]:
+        return "·".join(symbol for symbol, _ in factors), "·".join(value for _, value in factors)
+
+    def summed(symbols: str, terms: Sequence[tuple[str, str]], more: str = "") -> tuple[str, str]:
+        shown = [value for _, value in terms[:MOST_TERMS]] + ["…"] * (len(terms) > MOST_TERMS)
+        return symbols, " + ".join([*shown, *([more] if more else [])])
+
+    def symbol(kind: str, layer: int) -> str:
+        return matrices.symbol(Matrix(kind, layer))
+
+    if kind == "Z":
+        terms = [product(at("W", layer, row, i), at("A", layer - 1, i, column)) for i in range(len(matrices.right[Matrix("A", layer - 1)]))]
+        has_bias = Matrix("B", layer) in matrices.right
+        bias = at("B", layer, row, 0) if has_bias else ("", "")
+        text = f"Σ {symbol('W', layer)}[{row + 1}, i]·{symbol('A', layer - 1)}[i]" + (f" + {bias[0]}" if has_bias else "")
+        return summed(text, terms, bias[1])
+    if kind == "dA" and layer < matrices.count:
+        terms = [product(at("W", layer + 1, k, row), at("delta", layer + 1, k, column)) for k in range(len(matrices.right[Matrix("delta", layer + 1)]))]
+        return summed(f"Σ {symbol('W', layer + 1)}[k, {row + 1}]·{symbol('delta', layer + 1)}[k]", terms)
+    if kind in ("delta", "delta_N") and Matrix("dA", layer) in matrices.right and (kind == "delta_N") == (Matrix("delta_N", layer) in matrices.right):
+        return product(at("dA", layer, row, column), at("f_prime", layer, row, column))
+    if kind == "dW":
+        terms = [product(at("delta", layer, row, e), at("A", layer - 1, column, e)) for e in range(matrices.examples)]
+        if len(terms) == 1:
+            return product(at("delta", layer, row, 0), at("A", layer - 1, column, 0))
+        return summed(f"Σ {symbol('delta', layer)}[{row + 1}, e]·{symbol('A', layer - 1)}[{column + 1}, e]", terms)
+    if kind in ("dB", "dbeta"):
+        source = "delta" if kind == "dB" else "delta_N"
+        terms = [at(source, layer, row, e) for e in range(matrices.examples)]
+        return terms[0] if len(terms) == 1 else summed(f"Σ {symbol(source, layer)}[{row + 1}, e]", terms)
+    if kind.startswith("new_"):
+        old, slope = at(kind[4:], layer, row, column), at(f"d{kind[4:]}", layer, row, column)
+        rate = number(lr or 0.0, digits)
+        return f"{old[0]} − lr·{slope[0]}", f"{old[1].strip('()')} − {rate}·{slope[1]}"
+    if kind in ("A", "f_prime"):
+        inner = at("N" if Matrix("N", layer) in matrices.right else "Z", layer, row, column)
+        name = own.chapter.layers[layer - 1].activation.name
+        name = "σ" if name == "sigmoid" else name
+        prime = "′" * (kind == "f_prime")
+        return f"{name}{prime}({inner[0]})", f"{name}{prime}({inner[1].strip('()')})"
+    return "", ""
+
+
