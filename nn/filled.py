@@ -12,19 +12,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.text import nearest, shorten
+from engine.text import in_notation, nearest, shorten
 from nn.matrices import Cell, Matrices, Matrix, kind_of
 from nn.sheets import Sheet
 
 LONGEST = 1_000_000  # characters of a text that is read
 DIGITS_OF_A_NUMBER = 60
+FEW, MANY = 4, 38  # numbers that tell how a sheet was rounded; of so many one ends in a 0, but for 1 in 50 times
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,11 @@ def read(student: Any, matrices: Matrices, sheets: Sequence[Sheet]) -> Filled:
 
 
 def _is_path(text: str) -> bool:
-    return "\n" not in text and len(text) < 1000 and re.search(r"\.(csv|tsv|md|markdown|txt|text)$", text.strip(), re.I) is not None
+    return (
+        "\n" not in text
+        and len(text) < 1000
+        and re.search(r"\.(csv|tsv|md|markdown|txt|text)$", text.strip(), re.I) is not None
+    )
 
 
 _BLANKS = {"", "?", "??", "???", "-", "—", "–", "−", "…", "...", ".", "n/a", "na", "nan", "none", "null"}
@@ -110,6 +115,7 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
     plain = re.sub(r"(?<![A-Za-z])_+|_+(?![A-Za-z])", "", shown).strip()
     if plain.casefold() in _BLANKS:
         return None
+    shown = plain
     text = re.sub(r"[−–—‐]", "-", plain).translate(_SUPERSCRIPTS).replace("\u00a0", " ").replace("\u202f", " ")
     text = _POWER.sub(r"e\1", re.sub(r"^([+-])\s+", r"\1", text))
     if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
@@ -139,7 +145,9 @@ class _Reader:
             if isinstance(numbers, Mapping):
                 digits = re.findall(r"\d+", str(key))
                 if len(digits) != 1:
-                    self.problem(str(key), "", f"A mapping in a mapping is a layer's: write 'layer 1', not {shorten(repr(key))}.")
+                    self.problem(
+                        str(key), "", f"A mapping in a mapping is a layer's: write 'layer 1', not {shorten(repr(key))}."
+                    )
                     continue
                 self.read_mapping(numbers, digits[0])
             elif not isinstance(key, str):
@@ -160,16 +168,15 @@ class _Reader:
             while isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) and len(given) == 1:
                 given = given[0]
             self.set(found, entry_of(given, where=where))
-        elif isinstance(given, str) and not _entry_of_numbers(given):
+        elif isinstance(given, str) and not _has_several_numbers(given):
             self.filled.grids[found] = [[entry_of(given, where=where)]]
         else:
             self._read_grid(found, shown, given, where)
 
     def _read_grid(self, matrix: Matrix, name: str, given: Any, where: str) -> None:
-        if isinstance(given, str):
-            given = [row.split() for row in re.split(r"[;\n]", given.strip("[] ").replace("],", ";").replace("[", "").replace("]", ""))]
-            given = [[part.strip(", ") for part in row] for row in given]
-        given = given.tolist() if isinstance(given, np.ndarray | np.generic) and not _is_masked(given) else given
+        if isinstance(given, str):  # "0.1, 0.2; 0.3, 0.4" or "[[0.1, 0.2], [0.3, 0.4]]"
+            rows_of_text = re.split(r"[;\n]|\]\s*,?\s*\[", given)
+            given = [re.findall(r"[^\s,\[\]]+", row) for row in rows_of_text if row.strip(" []")]
         rows = list(given) if _is_list(given) else [given]
         grid = [list(row) if _is_list(row) else [row] for row in rows]
         place = f"{where}{name}"
@@ -226,7 +233,9 @@ class _Reader:
     def _read_csv(self, lines: Sequence[str]) -> None:
         text = "\n".join(lines)
         first = next((line for line in lines if line.strip()), "")
-        separator = max(";\t,", key=lambda sign: (sign in first) * (first.count(sign) + 10 * (sign == ";") + 5 * (sign == "\t")))
+        separator = max(
+            ";\t,", key=lambda sign: (sign in first) * (first.count(sign) + 10 * (sign == ";") + 5 * (sign == "\t"))
+        )
         reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
         try:
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
@@ -255,7 +264,9 @@ class _Reader:
                 self.read_named(row[name], given, where=f"{where}column {value + 1}: " if given else where)
 
     def _unreadable(self, name: str, shown: str, where: str) -> None:
-        said = f"{where}“{shorten(shown)}” is more than one column: write 0.25 with a point, or separate columns by `;`."
+        said = (
+            f"{where}“{shorten(shown)}” is more than one column: write 0.25 with a point, or separate columns by `;`."
+        )
         try:
             found = self.matrices.find(name)
         except LookupError:
@@ -285,7 +296,11 @@ class _Reader:
             cells = None if here is None else _row_of(here, label)
             if here is None or cells is None:
                 if any(row):
-                    self.problem(f"line {number}", " ".join(row), f"line {number}: it can't be told which layer and unit “{shorten(label)}” is.")
+                    self.problem(
+                        f"line {number}",
+                        " ".join(row),
+                        f"line {number}: it can't be told which layer and unit “{shorten(label)}” is.",
+                    )
                 continue
             named += 1
             for place, cell in enumerate(header):
@@ -338,10 +353,14 @@ class _Reader:
                 edges = _edges(sheet, line)
             elif sheet is not None and (labelled := _labelled(sheet, line)) is not None:
                 label_end, cells = labelled
-                for cell, given, column in zip(cells, _columns_of(line, label_end, edges, len(cells)), sheet.columns[1:], strict=True):
+                for cell, given, column in zip(
+                    cells, _columns_of(line, label_end, edges, len(cells)), sheet.columns[1:], strict=True
+                ):
                     where = f"line {number}, column {column}: "
                     found_cell = self.matrices.labels[cell.name]
-                    entry = _lost(line, label_end, len(cells), number) if given is None else entry_of(given, where=where)
+                    entry = (
+                        _lost(line, label_end, len(cells), number) if given is None else entry_of(given, where=where)
+                    )
                     self.set(found_cell, entry)
 
 
@@ -398,8 +417,6 @@ def _columns_of(line: str, start: int, edges: Sequence[tuple[int, int]], count: 
 
 
 def _spellings(label: str) -> Iterator[str]:
-    from engine.text import in_notation
-
     yield label
     if " " not in label:
         yield in_notation(label, "unicode")
@@ -438,18 +455,9 @@ def _is_list(given: Any) -> bool:
     return not isinstance(given, str | bytes | Mapping) and hasattr(given, "__len__") and hasattr(given, "__iter__")
 
 
-def _is_masked(given: Any) -> bool:
-    return bool(np.ma.is_masked(given))
-
-
-def _entry_of_numbers(text: str) -> bool:
-    """Whether a text has several numbers."""
-    return len(re.findall(r"[^\s,;\[\]]+", text)) > 1 and _entry_has_problem(text)
-
-
-def _entry_has_problem(text: str) -> bool:
+def _has_several_numbers(text: str) -> bool:
     entry = entry_of(text)
-    return entry is not None and bool(entry.problem)
+    return entry is not None and bool(entry.problem) and len(re.findall(r"[^\s,;\[\]]+", text)) > 1
 
 
 def _as_cell(row: list[str]) -> Any:
@@ -460,55 +468,52 @@ def _brief(given: Any) -> str:
     return shorten(" ".join(str(given).split()))
 
 
-def padded(text: str, exponent: int) -> str:
-    """A number with zeros up to a decimal place."""
-    number = Decimal(text)
-    try:
-        return str(number.quantize(Decimal(1).scaleb(exponent))) if number.as_tuple().exponent > exponent else text  # type: ignore[operator]
-    except InvalidOperation:
-        return text
-
-
 class Precision:
     """To how many digits a sheet was rounded, where that can be told from all of its numbers.
 
     Floats, and what spreadsheets write, lose the zeros at their end: 0.75 among numbers of four digits is 0.7500.
     """
 
-    ENOUGH, SURE, UNIFORM = 10, 38, 0.8  # so many numbers without a 0 at the end are by chance at most 1 in 50 times
-
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        broken = [entry for entry in entries if not entry.problem and not _is_whole(entry.text)]
-        self.decimals, self.digits, self.is_uniform, self.drops, self.is_fixed = 0, 0, False, False, False
-        if not broken:
-            return
-        numbers = [Decimal(entry.text) for entry in broken]
-        self.decimals = max(-exponent_of(number) for number in numbers)
-        self.digits = max(len(number.as_tuple().digits) for number in numbers)
-        full = [exponent_of(number) <= self._exponent(number) for number in numbers]
-        self.is_uniform = len(numbers) >= self.ENOUGH and sum(full) >= self.UNIFORM * len(numbers)
-        zeros = any(number.as_tuple().digits[-1] == 0 for number in numbers)
-        floats = all(entry.is_float for entry in broken)
-        self.drops = self.is_uniform and (floats or (len(numbers) >= self.SURE and not zeros))
-        fixed = sum(-exponent_of(number) == self.decimals for number in numbers)
-        self.is_fixed = self.is_uniform and self.decimals >= 3 and fixed >= self.UNIFORM * len(numbers)
+    def __init__(self, entries: Iterable[tuple[Entry, float]]) -> None:
+        """Of the numbers and what they should be: a 0 that is missing there was lost."""
+        broken = [(entry, right) for entry, right in entries if not _is_whole(entry.text)]
+        numbers = [(Decimal(entry.text), right) for entry, right in broken]
+        self.decimals = max((-exponent_of(number) for number, _ in numbers), default=0)
+        self.digits = max((len(number.as_tuple().digits) for number, _ in numbers), default=0)
+        full = sum(_reaches(number, self._exponent(number), right) for number, right in numbers)
+        fixed = sum(_reaches(number, -self.decimals, right) for number, right in numbers)
+        zeros = any(number.as_tuple().digits[-1] == 0 for number, _ in numbers)
+        floats = all(entry.is_float for entry, _ in broken)
+        self.is_uniform = full >= FEW and full >= 0.6 * len(numbers)
+        self.is_fixed = self.is_uniform and self.decimals >= 3 and fixed >= 0.6 * len(numbers)
+        self.drops_zeros = full >= (10 if floats else MANY) and full >= 0.8 * len(numbers) and (floats or not zeros)
 
     def _exponent(self, number: Decimal) -> int:
         """The last place to which the sheet gives such a number."""
-        return max(-self.decimals, number.adjusted() - self.digits + 1)
+        return max(-self.decimals, number.adjusted() - self.digits + 1) if number else -self.decimals
 
     def to_its_digits(self, text: str) -> str:
-        """A number with the zeros at its end that it has lost."""
+        """A number with the zeros at its end that it may have lost."""
         number = Decimal(text)
-        return padded(text, self._exponent(number)) if self.is_uniform else text
+        place = self._exponent(number)
+        if not self.is_uniform or exponent_of(number) <= place:
+            return text
+        return (
+            str(number.quantize(Decimal(1).scaleb(place))) if number.adjusted() - place < DIGITS_OF_A_NUMBER else text
+        )
 
     def claimed(self, entry: Entry) -> str:
         """A number with the digits that it claims."""
-        return self.to_its_digits(entry.text) if self.drops else entry.text
+        return self.to_its_digits(entry.text) if self.drops_zeros else entry.text
 
     def has_its_decimals(self, text: str) -> bool:
-        """Whether a number has as many decimals as all others, so that few of its digits are significant."""
+        """Whether a number has as many decimals as all others, so that few of its digits may be significant."""
         return self.is_fixed and -exponent_of(Decimal(text)) >= self.decimals
+
+
+def _reaches(number: Decimal, place: int, right: float) -> bool:
+    """Whether a number goes down to a decimal place, or would with zeros at its end."""
+    return exponent_of(number) <= place or abs(number - Decimal(right)) <= Decimal(1).scaleb(place)
 
 
 def exponent_of(number: Decimal) -> int:
@@ -520,7 +525,9 @@ def _is_whole(text: str) -> bool:
     return Decimal(text) == Decimal(text).to_integral_value()
 
 
-def arranged(grid: list[list[Entry | None]], shape: tuple[int, int], *, turned: bool) -> dict[tuple[int, int], Entry | None] | None:
+def arranged(
+    grid: list[list[Entry | None]], shape: tuple[int, int], *, turned: bool
+) -> dict[tuple[int, int], Entry | None] | None:
     """The entries of a grid by their places in a matrix of some shape, None where it has another shape."""
     rows, columns = shape[::-1] if turned else shape
     if len(grid) == 1 and rows > 1 and columns == 1 and len(grid[0]) == rows:

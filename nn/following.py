@@ -137,6 +137,7 @@ class At:
         self._numbers = numbers
 
     def __call__(self, kind: str, shift: int = 0) -> Rounded:
+        """The matrix of a kind, of this layer or of one so many further on."""
         matrix = Matrix(kind, self.layer + shift)
         self.asked[matrix] = None
         return self._numbers[matrix]
@@ -181,8 +182,8 @@ class At:
         """Over how many terms the loss is a mean, 1 where it is a sum."""
         if self.loss == "half_squared_error":
             return 1
-        outputs = len(self.chapter.matrices.right[Matrix("T", self.chapter.matrices.count)])
-        return self.examples * (1 if self.loss == "cross_entropy" else outputs)
+        outputs, _ = self.chapter.matrices.right[Matrix("T", self.chapter.matrices.count)].shape
+        return self.examples if self.loss == "cross_entropy" else self.examples * outputs
 
     @property
     def targets(self) -> Array:
@@ -295,14 +296,21 @@ def _loss(at: At) -> Rounded:
             doubt = np.sum(np.where(T > 0.0, T * p.doubt / p.number, 0.0)) / at.examples
         else:
             A, rule = at("A"), LOSS_RULES[at.loss]
-            value, doubt = rule.value(A.number, T), np.sum(abs(rule.slope(A.number, T)) * A.doubt)
+            value, doubt = rule.value(A.number, T), np.sum(abs(_slope_of_loss(at, A.number)) * A.doubt)
     return Rounded(np.full((1, 1), value), np.full((1, 1), doubt))
 
 
 def _upstream(at: At) -> Rounded:
     if at.last:
-        return at("A").apply(lambda A: LOSS_RULES[at.loss].slope(A, at.targets))
+        return at("A").apply(lambda A: _slope_of_loss(at, A))
     return at("W", 1).T @ at("delta", 1)
+
+
+def _slope_of_loss(at: At, A: Array) -> Array:
+    T = at.targets
+    if at.loss == "binary_cross_entropy":  # as written, also where a student's A is no probability
+        return ((1.0 - T) / (1.0 - A) - T / A) / A.size
+    return LOSS_RULES[at.loss].slope(A, T)
 
 
 def _inner_delta(at: At) -> Rounded:
@@ -345,7 +353,9 @@ _FORMULAS: Mapping[str, Formula] = {
 } | {f"new_{parameter}": _updated(parameter) for parameter in PARAMETERS}
 
 
-def dependent(own: Own, source: Matrix, cells: Array, passes_on: Callable[[Matrix], Array]) -> Iterator[tuple[Matrix, Array]]:
+def dependent(
+    own: Own, source: Matrix, cells: Array, passes_on: Callable[[Matrix], Array]
+) -> Iterator[tuple[Matrix, Array]]:
     """Every matrix later on with the cells that numbers of a source reach, through those that pass them on."""
     reached = {source: cells}
     for matrix in own.chapter.matrices.right:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,7 +17,7 @@ from engine.report import Findings, Verdict
 from engine.text import factor, number, shorten, table
 from nn.activations import Array
 from nn.data import refuse_count
-from nn.filled import Entry, Filled, Precision, arranged, read
+from nn.filled import Entry, Filled, Precision, arranged, exponent_of, read
 from nn.following import At, Chapter, Known, Own, dependent
 from nn.matrices import KINDS, Cell, Matrices, Matrix
 from nn.rounded import Rounded
@@ -27,7 +28,12 @@ MOST_TOLD = 3  # mistakes that give the same number
 MOST_TERMS = 4  # of a sum that is written out
 MOST_ORIGINS = 40  # wrong cells that are looked for behind those that follow from one
 NOISE = 1e-12  # of the largest number of a matrix: what rounding in floats may leave of 0
+ALL_DIGITS = 15  # of a float that was not rounded
 CONVENTIONS = ("gradient", "negative_gradient")
+_DELTA = {"gradient": "∂L/∂Z", "negative_gradient": "−∂L/∂Z"}
+_OTHER_CONVENTION = {
+    name: f"Right for δ = {delta}, another convention than was asked for." for name, delta in _DELTA.items()
+}
 
 
 @dataclass
@@ -60,7 +66,9 @@ class SheetReport(Findings[Row]):
 
     _row_is, _if_wrong = "cell", "not every cell is right"
 
-    def __init__(self, rows: Mapping[str, Row], judged: _Judged, title: str, sheets: Sequence[Sheet], digits: int) -> None:
+    def __init__(
+        self, rows: Mapping[str, Row], judged: _Judged, title: str, sheets: Sequence[Sheet], digits: int
+    ) -> None:
         super().__init__(rows)
         self.layout, self.convention = judged.layout, judged.convention
         self.unanswered = tuple(judged.chapter.matrices.label(cell) for cell in judged.blank)
@@ -83,7 +91,7 @@ class SheetReport(Findings[Row]):
 
     @property
     def credit(self) -> tuple[int, int]:
-        """How many cells are right, what follows from a wrong one too, and how many there are; given ones don't count."""
+        """How many cells are right, also by follow-through, and how many there are; given ones don't count."""
         asked = [row for name, row in self._rows.items() if not self._is_given(name)]
         return sum(row.verdict == "right" for row in asked), len(asked)
 
@@ -102,7 +110,8 @@ class SheetReport(Findings[Row]):
         parts += [self._said(row) for row in self.wrong[:1]]
         parts += self._tables()
         parts += [self._said(row) for row in self.wrong[1:]]
-        parts += [self._said(row) for row in self._rows.values() if row.verdict in ("invalid", "undecided") and row.answer]
+        unclear = [row for row in self._rows.values() if row.verdict in ("invalid", "undecided") and row.answer]
+        parts += [self._said(row) for row in unclear if row.message not in _OTHER_CONVENTION.values()]
         return "\n\n".join(parts)
 
     def _counted(self) -> str:
@@ -127,7 +136,9 @@ class SheetReport(Findings[Row]):
     def _tables(self) -> Iterator[str]:
         for sheet in self._sheets:
             cells = [cell.name for _, row in sheet.rows for cell in row]
-            if not any(name in self._rows and (not self._is_given(name) or _is_bad(self._rows[name])) for name in cells):
+            if not any(
+                name in self._rows and (not self._is_given(name) or _is_bad(self._rows[name])) for name in cells
+            ):
                 continue
             filled = [[label, *(self._shown(cell.name, cell.value) for cell in row)] for label, row in sheet.rows]
             body = table(sheet.columns, filled, justify="l" + "r" * (len(sheet.columns) - 1))
@@ -181,8 +192,8 @@ def _best(chapter: Chapter, filled: Filled, options: _Options) -> _Judged:
     by_shape = {
         matrix
         for matrix, grid in filled.grids.items()
-        if arranged(grid, right[matrix].shape, turned=False) is None  # type: ignore[arg-type]
-        and arranged(grid, right[matrix].shape, turned=True) is not None  # type: ignore[arg-type]
+        if arranged(grid, right[matrix].shape, turned=False) is None
+        and arranged(grid, right[matrix].shape, turned=True) is not None
     }
     square = [m for m in filled.grids if m not in by_shape and right[m].shape[0] == right[m].shape[1] > 1]
     families = [[m for m in square if KINDS[m.kind].over == over] for over in ("inputs", "examples")]
@@ -220,8 +231,7 @@ class _Judged:
         self.blank: list[Cell] = []
         self.misshapen: dict[Matrix, str] = {}
         self._entries = self._cells()
-        numbers = [e for c, e in self._entries.items() if e is not None and c.matrix not in chapter.matrices.given]
-        self._precision = Precision(numbers)
+        self._precision = Precision(self._rounded_numbers())
         self._own, self._mended = Own(chapter), Own(chapter)
         with np.errstate(all="ignore"):
             for matrix in chapter.matrices.right:
@@ -233,7 +243,7 @@ class _Judged:
         found = dict(self.filled.cells)
         for matrix, grid in self.filled.grids.items():
             shape = matrices.right[matrix].shape
-            placed = arranged(grid, shape, turned=matrix in self.reading.turned)  # type: ignore[arg-type]
+            placed = arranged(grid, shape, turned=matrix in self.reading.turned)
             if placed is None:
                 widths = sorted({len(row) for row in grid})
                 size = f"{len(grid)} × {' or '.join(map(str, widths))}"
@@ -243,6 +253,15 @@ class _Judged:
                 found |= {Cell(matrix, *place): entry for place, entry in placed.items()}
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
+
+    def _rounded_numbers(self) -> Iterator[tuple[Entry, float]]:
+        """The numbers that tell how the sheet was rounded, with what they should be; all digits of a float don't."""
+        for cell, entry in self._entries.items():
+            if entry is None or entry.problem or cell.matrix in self.chapter.matrices.given:
+                continue
+            if len(Decimal(entry.text).as_tuple().digits) < ALL_DIGITS:
+                right = float(self.chapter.matrices.right[cell.matrix][cell.at])
+                    yield entry, math.copysign(right, float(entry.text))
 
     @property
     def wrong(self) -> list[Cell]:
@@ -306,7 +325,9 @@ class _Judged:
 
     def _give(self, matrix: Matrix, known: Known, sound: Array, printed: Rounded) -> None:
         """A matrix that is given: what a student has copied wrong is what they work on."""
-        own = Known(np.where(sound, printed.number, known.number), np.where(sound, printed.doubt, known.doubt), known.there)
+        own = Known(
+            np.where(sound, printed.number, known.number), np.where(sound, printed.doubt, known.doubt), known.there
+        )
         for numbers, made in ((self._own, own.over(printed)), (self._mended, printed)):
             numbers.know(matrix, Known(made.number, made.doubt, np.ones(sound.shape, dtype=bool)))
 
@@ -319,39 +340,55 @@ class _Judged:
     def _mark(self, cell: Cell, entry: Entry, right: float, candidates: Sequence[Rounded], size: float) -> Marked:
         text = self._text(entry, cell.matrix)
         verdict, message = self._verdict(text, entry, right, NOISE * size)
-        if verdict != "wrong" or cell.matrix in self.chapter.matrices.given:
+        if verdict == "right" or cell.matrix in self.chapter.matrices.given:
             by_own = float(candidates[0].number[cell.at])
             marked = Marked(entry, verdict, message, by_own if np.isfinite(by_own) else None)
             if verdict == "wrong":
                 marked.message = f"This number is given: it is {number(right, 9)}."
             return self._in_other_convention(cell, marked)
-        given, half = float(text), float(half_unit(text))
-        rough = False
+        own = self._following(text, entry, cell, candidates)
+        if own is not None:
+            return self._in_other_convention(cell, Marked(entry, "right", by_own=own, followed=True))
+        by_own = float(candidates[0].number[cell.at])
+        if verdict == "undecided":
+            return Marked(entry, verdict, message, by_own)
+        if any(
+            abs(float(text) - one.number[cell.at]) <= float(half_unit(text)) + one.doubt[cell.at] for one in candidates
+        ):
+            message = "Your numbers further on are too rough, or this one is, to tell: give them more digits."
+            return Marked(entry, "undecided", message, by_own)
+        return Marked(entry, "wrong", message, by_own)
+
+    def _following(self, text: str, entry: Entry, cell: Cell, candidates: Sequence[Rounded]) -> float | None:
+        """The number by the student's own, of which this is right to its digits; None where it is of none."""
+        with_zeros = self._precision.to_its_digits(text)
+        given, half = float(text), float(half_unit(with_zeros))
         for candidate in candidates:
             own, doubt = float(candidate.number[cell.at]), float(candidate.doubt[cell.at])
-            slack = half + 1e-9 * abs(own)
-            if entry.is_float:
-                slack = max(slack, FLOAT_RTOL * abs(own))
-            distance = abs(given - own)
-            if distance <= slack or (distance <= slack + doubt and doubt <= ROUGH * abs(own)):
-                verdict, message = self._verdict(text, entry, own, NOISE * size + doubt + half)
-                verdict = "right" if verdict == "wrong" else verdict
-                return self._in_other_convention(cell, Marked(entry, verdict, message, own, followed=True))
-            rough = rough or distance <= slack + doubt
-        own = float(candidates[0].number[cell.at])
-        if rough:
-            message = "Your numbers further on are too rough to tell: give them more digits."
-            return Marked(entry, "undecided", message, own)
-        return Marked(entry, "wrong", message, own)
+            slack = half + (FLOAT_RTOL if entry.is_float else 1e-9) * abs(own)
+            near = abs(given - own) <= slack + (doubt if doubt <= ROUGH * abs(own) else 0.0)
+            if near and (abs(given - own) <= 1e-12 * abs(own) or self._has_enough_digits(with_zeros)):
+                return own
+        return None
+
+    def _to_digits(self, text: str) -> str:
+        """A number with zeros up to as many digits as are needed: 0.25 is right for 0.25001."""
+        value = Decimal(text)
+        place = value.adjusted() - self.options.digits + 1
+        return str(value.quantize(Decimal(1).scaleb(place))) if value and exponent_of(value) > place else text
+
+    def _has_enough_digits(self, text: str) -> bool:
+        return len(Decimal(text).as_tuple().digits) >= self.options.digits or self._precision.has_its_decimals(text)
 
     def _verdict(self, text: str, entry: Entry, right: float, noise: float) -> tuple[Verdict, str]:
         """The verdict on a number by its digits, or by those that it has lost."""
         verdict, message = judge_number(text, right, self.options.digits, noise, is_float=entry.is_float)
         if verdict == "undecided":
-            if self._precision.has_its_decimals(text):
-                return "right", ""
             with_zeros = self._precision.to_its_digits(text)
-            if with_zeros != text and judge_number(with_zeros, right, self.options.digits, noise)[0] == "right":
+            judged = [
+                judge_number(one, right, self.options.digits, noise)[0] for one in (with_zeros, self._to_digits(text))
+            ]
+            if "right" in judged or (judged[0] == "undecided" and self._precision.has_its_decimals(with_zeros)):
                 return "right", ""
         return verdict, message
 
@@ -359,10 +396,13 @@ class _Judged:
         """Undecided where a sign is right in another convention than what was asked for."""
         asked = self.options.convention == "negative_gradient"
         kind, found = KINDS[cell.matrix.kind].sign, "delta" in self.reading.signs
-        if marked.verdict == "right" and asked != found and kind and (kind in self.reading.signs or (asked and kind == "delta")):
-            said = "∂L/∂Z" if asked else "−∂L/∂Z"
-            marked.verdict = "undecided"
-            marked.message = f"Right for δ = {said}, another convention than was asked for."
+        if (
+            marked.verdict == "right"
+            and asked != found
+            and kind
+            and (kind in self.reading.signs or (asked and kind == "delta"))
+        ):
+            marked.verdict, marked.message = "undecided", _OTHER_CONVENTION[self.convention]
         return marked
 
     # Signs and layout
@@ -396,9 +436,8 @@ class _Judged:
         if self.layout != "as given":
             notes.append(f"Read as {self.layout}. Here W[j, i] leads to unit j from unit i, and examples are columns.")
         if self.convention != self.options.convention:
-            other = {"gradient": "∂L/∂Z", "negative_gradient": "−∂L/∂Z"}[self.convention]
             notes.append(
-                f"Every δ is {other}: another convention, and not an error. "
+                f"Every δ is {_DELTA[self.convention]}: another convention, and not an error. "
                 f'compare(…, convention="{self.convention}") takes it.'
             )
         return notes
@@ -420,7 +459,7 @@ class _Judged:
                 by_matrix.setdefault(cell.matrix, []).append(cell)
         for matrix, cells in by_matrix.items():
             with np.errstate(all="ignore"):
-                hypotheses = [(key, text, number) for key, text, number in self._hypotheses(matrix)]
+                hypotheses = list(self._hypotheses(matrix))
             fits = {
                 place: [cell for cell in cells if self._fits(cell, number)]
                 for place, (_, _, number) in enumerate(hypotheses)
@@ -430,25 +469,28 @@ class _Judged:
                 told: dict[tuple[str, str], None] = {}
                 for place in ranked:
                     key, text, _ = hypotheses[place]
-                    if cell in fits[place]:
+                    if cell in fits[place] and len(fits[place]) == max(
+                        len(one) for one in fits.values() if cell in one
+                    ):
                         told.setdefault((key, text))
                 self._tell(cell, list(told)[:MOST_TOLD])
 
     def _tell(self, cell: Cell, told: Sequence[tuple[str, str]]) -> None:
         matrices, marked = self.chapter.matrices, self.marked[cell]
-        where = matrices.unit(cell)
-        marked.mistakes = tuple(Mistake(key, matrices.node(cell), f"At {where} {text}.") for key, text in told)
-        perhaps = "\nOr: ".join([f"At {where} {text}." if not place else f"{text}." for place, (_, text) in enumerate(told)])
-        marked.message = perhaps or marked.message
+        said = [f"At {matrices.unit(cell)}, {text}." for _, text in told]
+        node = matrices.node(cell)
+        marked.mistakes = tuple(Mistake(key, node, text) for (key, _), text in zip(told, said, strict=True))
+        others = [f"Or: {text}." for _, text in told[1:]]
+        marked.message = "\n".join([*said[:1], *others]) or marked.message
 
     def _hypotheses(self, matrix: Matrix) -> Iterator[tuple[str, str, Rounded]]:
         """What the numbers of a matrix would be by each slip, at its own formula and at what that is made of."""
         for target in [matrix, *self._own.sources(matrix)]:
             if target in self.chapter.matrices.given:
                 continue
-            for key, text, number in tried(At(self._own, target)):
-                said = text if target == matrix else f"{text}, at {self.chapter.matrices.symbol(target)}"
-                yield key, said, self._own.varied(target, number, matrix)
+            for key, text, made in tried(At(self._own, target)):
+                said = text if target == matrix else f"in {self.chapter.matrices.symbol(target)}, {text}"
+                yield key, said, self._own.varied(target, made, matrix)
 
     def _fits(self, cell: Cell, made: Rounded) -> bool:
         """Whether a slip gives the number of a cell, and not that of the right formula."""
@@ -456,7 +498,11 @@ class _Judged:
         text = self._text(marked.entry, cell.matrix)
         hypothesis, doubt, own = float(made.number[cell.at]), float(made.doubt[cell.at]), marked.by_own
         reach = float(half_unit(text)) + min(doubt, ROUGH * abs(hypothesis)) + 1e-9 * abs(hypothesis)
-        if not np.isfinite(hypothesis) or abs(float(text) - hypothesis) > reach or float(text) == hypothesis == 0.0 == own:
+        if (
+            not np.isfinite(hypothesis)
+            or abs(float(text) - hypothesis) > reach
+            or float(text) == hypothesis == 0.0 == own
+        ):
             return False
         return own is None or abs(hypothesis - own) > 1e-9 * abs(own)
 
@@ -468,15 +514,9 @@ class _Judged:
         origin: dict[Cell, Cell] = {}
 
         def passes_on(matrix: Matrix) -> Array:
-            return np.array(
-                [
-                    [
-                        cell in following or self._entries.get(cell) is None or bool(self._entries[cell].problem)  # type: ignore[union-attr]
-                        for cell in row
-                    ]
-                    for row in _by_rows(self.chapter.matrices, matrix)
-                ]
-            )
+            shape = self.chapter.matrices.right[matrix].shape
+            cells = self.chapter.matrices.cells(matrix)
+            return np.array([cell in following or not self._is_number(cell) for cell in cells]).reshape(shape)
 
         with np.errstate(all="ignore"):
             for wrong in self.wrong[:MOST_ORIGINS]:
@@ -488,6 +528,9 @@ class _Judged:
             if cell in following:
                 self._tell_following(cell, origin.get(cell))
 
+    def _is_number(self, cell: Cell) -> bool:
+        return (marked := self.marked.get(cell)) is not None and marked.verdict != "invalid"
+
     def _tell_following(self, cell: Cell, origin: Cell | None) -> None:
         matrices, marked = self.chapter.matrices, self.marked[cell]
         right = float(matrices.right[cell.matrix][cell.at]) * self._sign(cell.matrix)
@@ -497,7 +540,8 @@ class _Judged:
             text = f"Right for your numbers, which were rounded on the way: without that it is {printed}."
         else:
             key, node = "follow_through", matrices.node(origin)
-            text = f"It follows rightly from your {matrices.written(origin)}, which is wrong: without that it is {printed}."
+            wrong = matrices.written(origin)
+            text = f"It follows rightly from your {wrong}, which is wrong: without that it is {printed}."
         marked.mistakes = (Mistake(key, node, text),)
         marked.message = marked.message or text
 
@@ -506,10 +550,10 @@ class _Judged:
     def _lines(self, cell: Cell) -> Iterator[str]:
         """The line of the derivation that gives a cell, in the student's own numbers."""
         marked = self.marked[cell]
-        if cell.matrix.kind in ("delta", "delta_N") and self.chapter.matrices.right.get(Matrix("dA", cell.matrix.layer)) is not None:
-            upstream = Cell(Matrix("dA", cell.matrix.layer), cell.row, cell.column)
-            if upstream not in self.marked and cell.matrix.layer < self.chapter.matrices.count:
-                yield self._line(upstream, float(self._own[upstream.matrix].number[upstream.at]))
+        upstream = Cell(Matrix("dA", cell.matrix.layer), cell.row, cell.column)
+        hidden = cell.matrix.layer < self.chapter.matrices.count
+        if hidden and upstream not in self.marked and cell.matrix.kind in ("delta", "delta_N"):
+            yield self._line(upstream, float(self._own[upstream.matrix].number[upstream.at]))
         if marked.by_own is not None:
             yield self._line(cell, marked.by_own)
 
@@ -535,26 +579,24 @@ class _Judged:
                     yield name, Row(name, "", "undecided", expected, message="Not answered.")
                 continue
             marked = self.marked[cell]
-            yield name, Row(
+            yield (
                 name,
-                entry.shown,
-                marked.verdict,
-                expected,
-                None if entry.problem else float(entry.text),
-                marked.message,
-                matrices.node(cell) if marked.verdict == "wrong" else None,
-                "\n".join(marked.lines),
-                marked.mistakes,
+                Row(
+                    name,
+                    entry.shown,
+                    marked.verdict,
+                    expected,
+                    None if entry.problem else float(entry.text),
+                    marked.message,
+                    matrices.node(cell) if marked.verdict == "wrong" else None,
+                    "\n".join(marked.lines),
+                    marked.mistakes,
+                ),
             )
         for matrix, said in self.misshapen.items():
             yield matrices.symbol(matrix), Row(matrices.symbol(matrix), "…", "invalid", message=said)
         for name, entry in self.filled.problems.items():
             yield name, Row(name, entry.shown, "invalid", message=entry.problem)
-
-
-def _by_rows(matrices: Matrices, matrix: Matrix) -> list[list[Cell]]:
-    rows, columns = matrices.right[matrix].shape
-    return [[Cell(matrix, row, column) for column in range(columns)] for row in range(rows)]
 
 
 def _written_out(cell: Cell, own: Own, matrices: Matrices, digits: int, lr: float | None) -> tuple[str, str]:
@@ -575,16 +617,20 @@ def _written_out(cell: Cell, own: Own, matrices: Matrices, digits: int, lr: floa
     def symbol(kind: str, layer: int) -> str:
         return matrices.symbol(Matrix(kind, layer))
 
+    def length(kind: str, layer: int) -> range:
+        return range(len(matrices.right[Matrix(kind, layer)]))
+
     if kind == "Z":
-        terms = [product(at("W", layer, row, i), at("A", layer - 1, i, column)) for i in range(len(matrices.right[Matrix("A", layer - 1)]))]
-        has_bias = Matrix("B", layer) in matrices.right
-        bias = at("B", layer, row, 0) if has_bias else ("", "")
-        text = f"Σ {symbol('W', layer)}[{row + 1}, i]·{symbol('A', layer - 1)}[i]" + (f" + {bias[0]}" if has_bias else "")
-        return summed(text, terms, bias[1])
+        terms = [product(at("W", layer, row, i), at("A", layer - 1, i, column)) for i in length("A", layer - 1)]
+        bias = at("B", layer, row, 0) if Matrix("B", layer) in matrices.right else None
+        text = f"Σ {symbol('W', layer)}[{row + 1}, i]·{symbol('A', layer - 1)}[i]"
+        return summed(text, terms) if bias is None else summed(f"{text} + {bias[0]}", terms, bias[1])
     if kind == "dA" and layer < matrices.count:
-        terms = [product(at("W", layer + 1, k, row), at("delta", layer + 1, k, column)) for k in range(len(matrices.right[Matrix("delta", layer + 1)]))]
-        return summed(f"Σ {symbol('W', layer + 1)}[k, {row + 1}]·{symbol('delta', layer + 1)}[k]", terms)
-    if kind in ("delta", "delta_N") and Matrix("dA", layer) in matrices.right and (kind == "delta_N") == (Matrix("delta_N", layer) in matrices.right):
+        after = layer + 1
+        terms = [product(at("W", after, k, row), at("delta", after, k, column)) for k in length("delta", after)]
+        return summed(f"Σ {symbol('W', after)}[k, {row + 1}]·{symbol('delta', after)}[k]", terms)
+    inner_delta = "delta_N" if Matrix("delta_N", layer) in matrices.right else "delta"
+    if kind == inner_delta and Matrix("dA", layer) in matrices.right:
         return product(at("dA", layer, row, column), at("f_prime", layer, row, column))
     if kind == "dW":
         terms = [product(at("delta", layer, row, e), at("A", layer - 1, column, e)) for e in range(matrices.examples)]
@@ -606,5 +652,3 @@ def _written_out(cell: Cell, own: Own, matrices: Matrices, digits: int, lr: floa
         prime = "′" * (kind == "f_prime")
         return f"{name}{prime}({inner[0]})", f"{name}{prime}({inner[1].strip('()')})"
     return "", ""
-
-

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -186,21 +187,21 @@ class Matrices:
         if folded in self._spellings:
             return self._spellings[folded]
         index = re.fullmatch(r"(.*\w.*?)\[([^\[\]]*)\](\)?)", name.strip())
-        if index is not None and not index[1].rstrip().endswith("^") and (self.count == 1 or re.search(r"\d", _digits(index[1]))):
+        if (
+            index is not None
+            and not index[1].rstrip().endswith("^")
+            and (self.count == 1 or re.search(r"\d", _digits(index[1])))
+        ):
             return self._cell(self._matrix(index[1] + index[3]), index[2], name)
         return self._matrix(name)
 
-    @property
+    @cached_property
     def _spellings(self) -> dict[str, Cell]:
-        if not hasattr(self, "_found_spellings"):
-            found = {}
-            for label, cell in self.labels.items():
-                for spelling in (label, in_notation(label, "unicode")):
-                    found.setdefault(_folded(spelling), cell)
-                if cell.matrix.kind == "delta":
-                    found.setdefault(_folded(label.replace("delta", "dL/dz")), cell)
-            self._found_spellings = found
-        return self._found_spellings
+        found: dict[str, Cell] = {}
+        for label, cell in self.labels.items():
+            for spelling in (label, in_notation(label, "unicode"), label.replace("delta", "dL/dz")):
+                found.setdefault(_folded(spelling), cell)
+        return found
 
     def _matrix(self, name: str) -> Matrix:
         plain = re.sub(r"[\s_^{}\[\]()*$`\\,.:]|layer|\bof\b", "", _digits(name))
@@ -214,7 +215,9 @@ class Matrices:
         if kind == "X":
             return Matrix("A", 0)
         if not numbers and self.count > 1:
-            raise LookupError(f"It does not say of which layer: write {name.strip()[:20]}1, …, {name.strip()[:20]}{self.count}.")
+            raise LookupError(
+                f"It does not say of which layer: write {name.strip()[:20]}1, …, {name.strip()[:20]}{self.count}."
+            )
         found = Matrix(kind, int(numbers[0]) if numbers else 1)
         if found not in self.right:
             known = [self.symbol(matrix) for matrix in self.right if matrix.kind == kind]

@@ -69,11 +69,6 @@ class Rounded:
         """The mean over an axis, which stays as one row or column."""
         return self.total(axis) / self.number.shape[axis]
 
-    def product(self, axis: int) -> Rounded:
-        """The product over an axis, which stays as one row or column."""
-        number = self.number.prod(axis, keepdims=True)
-        return Rounded(number, (abs(self.number) + self.doubt).prod(axis, keepdims=True) - abs(number))
-
     def apply(self, f: Callable[[Array], Any]) -> Rounded:
         """A function of each number by itself, as far as the ends of the doubt tell, on both sides of a kink."""
         with np.errstate(all="ignore"):
