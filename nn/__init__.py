@@ -13,12 +13,12 @@ from nn.losses import (
     mae,
     mse,
 )
-from nn.marking import SheetReport
 from nn.metrics import accuracy
 from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, Optimizer, RMSprop, clip_gradients, gradient_descent_step
 from nn.saving import load, save
+from nn.sheet_report import SheetReport
 from nn.train import NotFinite, fit
 from nn.worksheet import Worksheet, worksheet
 

@@ -23,7 +23,6 @@ class Chapter:
 
     def __init__(self, matrices: Matrices, layers: Sequence[LayerSheet], loss: str, lr: float | None) -> None:
         self.matrices, self.layers, self.loss, self.lr = matrices, layers, loss, lr
-        self.functions = [on_arrays(sheet.activation) for sheet in layers]
 
 
 @dataclass
@@ -182,8 +181,7 @@ class At:
         """Over how many terms the loss is a mean, 1 where it is a sum."""
         if self.loss == "half_squared_error":
             return 1
-        outputs, _ = self.chapter.matrices.right[Matrix("T", self.chapter.matrices.count)].shape
-        return self.examples if self.loss == "cross_entropy" else self.examples * outputs
+        return self.examples if self.loss == "cross_entropy" else int(self.targets.size)
 
     @property
     def targets(self) -> Array:
@@ -197,11 +195,11 @@ class At:
 
     def f(self, z: Array) -> Array:
         """The layer's activation."""
-        return self.chapter.functions[self.layer - 1][0](z)
+        return on_arrays(self.activation)[0](z)
 
     def slope(self, z: Array) -> Array:
         """The activation's derivative."""
-        f, slope = self.chapter.functions[self.layer - 1]
+        f, slope = on_arrays(self.activation)
         return slope(z, f(z))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -13,27 +13,24 @@ import numpy as np
 
 from engine import Mistake, Row
 from engine.printed import FLOAT_RTOL, ROUGH, half_unit, judge_number
-from engine.report import Findings, Verdict
-from engine.text import factor, number, shorten, table
+from engine.report import Verdict
+from engine.text import number
 from nn.activations import Array
 from nn.data import refuse_count
 from nn.filled import Entry, Filled, Precision, arranged, exponent_of, read
 from nn.following import At, Chapter, Known, Own, dependent
-from nn.matrices import KINDS, Cell, Matrices, Matrix
+from nn.matrices import KINDS, Cell, Matrix
 from nn.rounded import Rounded
-from nn.sheets import BLANK, Sheet
+from nn.sheet_report import DELTAS, OTHER_CONVENTION, SheetReport, Shown
+from nn.sheets import Sheet
 from nn.slips import tried
+from nn.written_out import written_out
 
 MOST_TOLD = 3  # mistakes that give the same number
-MOST_TERMS = 4  # of a sum that is written out
 MOST_ORIGINS = 40  # wrong cells that are looked for behind those that follow from one
 NOISE = 1e-12  # of the largest number of a matrix: what rounding in floats may leave of 0
 ALL_DIGITS = 15  # of a float that was not rounded
 CONVENTIONS = ("gradient", "negative_gradient")
-_DELTA = {"gradient": "∂L/∂Z", "negative_gradient": "−∂L/∂Z"}
-_OTHER_CONVENTION = {
-    name: f"Right for δ = {delta}, another convention than was asked for." for name, delta in _DELTA.items()
-}
 
 
 @dataclass
@@ -57,112 +54,6 @@ class Marked:
     followed: bool = False
 
 
-class SheetReport(Findings[Row]):
-    """A row for each cell that was handed in, by the worksheet's names; `δ1[2]` and `W2[1, 3]` find them too.
-
-    `credit` is (earned, possible) with follow-through, `layout` "as given" or what was transposed, `convention` that
-    of the student's δ, and `unanswered` the cells that were left blank.
-    """
-
-    _row_is, _if_wrong = "cell", "not every cell is right"
-
-    def __init__(
-        self, rows: Mapping[str, Row], judged: _Judged, title: str, sheets: Sequence[Sheet], digits: int
-    ) -> None:
-        super().__init__(rows)
-        self.layout, self.convention = judged.layout, judged.convention
-        self.unanswered = tuple(judged.chapter.matrices.label(cell) for cell in judged.blank)
-        self._matrices, self._title, self._sheets, self._digits = judged.chapter.matrices, title, sheets, digits
-        self._notes = judged.notes
-
-    def __getitem__(self, name: str) -> Row:
-        if name not in self._rows:
-            try:
-                found = self._matrices.find(name)
-            except LookupError:
-                return super().__getitem__(name)
-            name = self._matrices.label(found) if isinstance(found, Cell) else name
-        return super().__getitem__(name)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every cell is right."""
-        return all(row.verdict == "right" for row in self._rows.values())
-
-    @property
-    def credit(self) -> tuple[int, int]:
-        """How many cells are right, also by follow-through, and how many there are; given ones don't count."""
-        asked = [row for name, row in self._rows.items() if not self._is_given(name)]
-        return sum(row.verdict == "right" for row in asked), len(asked)
-
-    def _is_given(self, name: str) -> bool:
-        cell = self._matrices.labels.get(name)
-        return cell is not None and cell.matrix in self._matrices.given
-
-    @property
-    def wrong(self) -> tuple[Row, ...]:
-        """The wrong cells, in the order of the derivation."""
-        return tuple(row for row in self._rows.values() if row.verdict == "wrong")
-
-    def __str__(self) -> str:
-        earned, possible = self.credit
-        parts = ["\n".join([self._title, f"{earned} of {possible} right. {self._counted()}".rstrip(), *self._notes])]
-        parts += [self._said(row) for row in self.wrong[:1]]
-        parts += self._tables()
-        parts += [self._said(row) for row in self.wrong[1:]]
-        unclear = [row for row in self._rows.values() if row.verdict in ("invalid", "undecided") and row.answer]
-        parts += [self._said(row) for row in unclear if row.message not in _OTHER_CONVENTION.values()]
-        return "\n\n".join(parts)
-
-    def _counted(self) -> str:
-        rows = self._rows.values()
-        counts = {
-            "wrong": sum(row.verdict == "wrong" for row in rows),
-            "undecided": sum(row.verdict == "undecided" and bool(row.answer) for row in rows),
-            "not answered": len(self.unanswered),
-            "not read": sum(row.verdict == "invalid" for row in rows),
-            "right by what follows from a wrong one": sum(_has(row, "follow_through") for row in rows),
-            "right with early rounding": sum(_has(row, "early_rounding") for row in rows),
-        }
-        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        return f"{told[:1].upper()}{told[1:]}." if told else ""
-
-    def _said(self, row: Row) -> str:
-        first = " is the first wrong number" if self.wrong[:1] == (row,) else f" is {row.verdict}"
-        yours = f": yours is {shorten(row.answer)}" if row.obtained is not None else ""
-        lines = [f"{row.name}{first}{yours}", *(f"  {line}" for line in row.message.splitlines())]
-        return "\n".join([*lines, *(f"  {line}" for line in row.derivation.splitlines())])
-
-    def _tables(self) -> Iterator[str]:
-        for sheet in self._sheets:
-            cells = [cell.name for _, row in sheet.rows for cell in row]
-            if not any(
-                name in self._rows and (not self._is_given(name) or _is_bad(self._rows[name])) for name in cells
-            ):
-                continue
-            filled = [[label, *(self._shown(cell.name, cell.value) for cell in row)] for label, row in sheet.rows]
-            body = table(sheet.columns, filled, justify="l" + "r" * (len(sheet.columns) - 1))
-            yield f"{sheet.title}\n{body}"
-
-    def _shown(self, name: str, value: float | None) -> str:
-        row = self._rows.get(name)
-        if row is None:
-            return f"{number(value or 0.0, self._digits)}  " if self._is_given(name) else "  "
-        mark = "→" if _has(row, "follow_through") else "≈" if _has(row, "early_rounding") else _MARK[row.verdict]
-        return f"{shorten(row.answer, 24) or BLANK} {mark if row.answer else ' '}"
-
-
-_MARK = {"right": " ", "wrong": "✗", "undecided": "?", "invalid": "!"}
-
-
-def _has(row: Row, key: str) -> bool:
-    return row.verdict == "right" and any(mistake.key == key for mistake in row.mistakes)
-
-
-def _is_bad(row: Row) -> bool:
-    return row.verdict != "right"
-
-
 def mark(
     student: Any, chapter: Chapter, sheets: Sequence[Sheet], title: str, *, shown: int, digits: int, convention: str
 ) -> SheetReport:
@@ -173,7 +64,10 @@ def mark(
     filled = read(student, chapter.matrices, sheets)
     judged = _best(chapter, filled, _Options(shown, digits, convention))
     judged.explain()
-    return SheetReport(dict(judged.rows()), judged, title, sheets, shown)
+    about = Shown(title, sheets, chapter.matrices, shown)
+    return SheetReport(
+        dict(judged.rows()), about, layout=judged.layout, convention=judged.convention, notes=judged.notes
+    )
 
 
 @dataclass(frozen=True)
@@ -228,7 +122,6 @@ class _Judged:
     def __init__(self, chapter: Chapter, filled: Filled, reading: Reading, options: _Options) -> None:
         self.chapter, self.filled, self.reading, self.options = chapter, filled, reading, options
         self.marked: dict[Cell, Marked] = {}
-        self.blank: list[Cell] = []
         self.misshapen: dict[Matrix, str] = {}
         self._entries = self._cells()
         self._precision = Precision(self._rounded_numbers())
@@ -261,7 +154,7 @@ class _Judged:
                 continue
             if len(Decimal(entry.text).as_tuple().digits) < ALL_DIGITS:
                 right = float(self.chapter.matrices.right[cell.matrix][cell.at])
-                    yield entry, math.copysign(right, float(entry.text))
+                yield entry, math.copysign(right, float(entry.text))
 
     @property
     def wrong(self) -> list[Cell]:
@@ -297,7 +190,6 @@ class _Judged:
                 continue
             entry = self._entries[cell]
             if entry is None:
-                self.blank.append(cell)
                 continue
             if entry.problem:
                 self.marked[cell] = Marked(entry, "invalid", entry.problem)
@@ -402,7 +294,7 @@ class _Judged:
             and kind
             and (kind in self.reading.signs or (asked and kind == "delta"))
         ):
-            marked.verdict, marked.message = "undecided", _OTHER_CONVENTION[self.convention]
+            marked.verdict, marked.message = "undecided", OTHER_CONVENTION[self.convention]
         return marked
 
     # Signs and layout
@@ -437,7 +329,7 @@ class _Judged:
             notes.append(f"Read as {self.layout}. Here W[j, i] leads to unit j from unit i, and examples are columns.")
         if self.convention != self.options.convention:
             notes.append(
-                f"Every δ is {_DELTA[self.convention]}: another convention, and not an error. "
+                f"Every δ is {DELTAS[self.convention]}: another convention, and not an error. "
                 f'compare(…, convention="{self.convention}") takes it.'
             )
         return notes
@@ -559,7 +451,7 @@ class _Judged:
 
     def _line(self, cell: Cell, result: float) -> str:
         matrices, digits = self.chapter.matrices, self.options.shown
-        symbols, numbers = _written_out(cell, self._own, matrices, digits, self.chapter.lr)
+        symbols, numbers = written_out(cell, self._own, digits)
         sign = self._sign(cell.matrix)
         if sign < 0.0:
             symbols, numbers = symbols and f"−({symbols})", numbers and f"−({numbers})"
@@ -597,58 +489,3 @@ class _Judged:
             yield matrices.symbol(matrix), Row(matrices.symbol(matrix), "…", "invalid", message=said)
         for name, entry in self.filled.problems.items():
             yield name, Row(name, entry.shown, "invalid", message=entry.problem)
-
-
-def _written_out(cell: Cell, own: Own, matrices: Matrices, digits: int, lr: float | None) -> tuple[str, str]:
-    """The right side of a cell's formula, in symbols and in numbers; empty where it is a line of its own kind."""
-    (kind, layer), row, column = cell
-
-    def at(kind: str, layer: int, row: int, column: int) -> tuple[str, str]:
-        place = Cell(Matrix(kind, layer), row, column)
-        return matrices.written(place), factor(float(own[place.matrix].number[place.at]), digits)
-
-    def product(*factors: tuple[str, str]) -> tuple[str, str]:
-        return "·".join(symbol for symbol, _ in factors), "·".join(value for _, value in factors)
-
-    def summed(symbols: str, terms: Sequence[tuple[str, str]], more: str = "") -> tuple[str, str]:
-        shown = [value for _, value in terms[:MOST_TERMS]] + ["…"] * (len(terms) > MOST_TERMS)
-        return symbols, " + ".join([*shown, *([more] if more else [])])
-
-    def symbol(kind: str, layer: int) -> str:
-        return matrices.symbol(Matrix(kind, layer))
-
-    def length(kind: str, layer: int) -> range:
-        return range(len(matrices.right[Matrix(kind, layer)]))
-
-    if kind == "Z":
-        terms = [product(at("W", layer, row, i), at("A", layer - 1, i, column)) for i in length("A", layer - 1)]
-        bias = at("B", layer, row, 0) if Matrix("B", layer) in matrices.right else None
-        text = f"Σ {symbol('W', layer)}[{row + 1}, i]·{symbol('A', layer - 1)}[i]"
-        return summed(text, terms) if bias is None else summed(f"{text} + {bias[0]}", terms, bias[1])
-    if kind == "dA" and layer < matrices.count:
-        after = layer + 1
-        terms = [product(at("W", after, k, row), at("delta", after, k, column)) for k in length("delta", after)]
-        return summed(f"Σ {symbol('W', after)}[k, {row + 1}]·{symbol('delta', after)}[k]", terms)
-    inner_delta = "delta_N" if Matrix("delta_N", layer) in matrices.right else "delta"
-    if kind == inner_delta and Matrix("dA", layer) in matrices.right:
-        return product(at("dA", layer, row, column), at("f_prime", layer, row, column))
-    if kind == "dW":
-        terms = [product(at("delta", layer, row, e), at("A", layer - 1, column, e)) for e in range(matrices.examples)]
-        if len(terms) == 1:
-            return product(at("delta", layer, row, 0), at("A", layer - 1, column, 0))
-        return summed(f"Σ {symbol('delta', layer)}[{row + 1}, e]·{symbol('A', layer - 1)}[{column + 1}, e]", terms)
-    if kind in ("dB", "dbeta"):
-        source = "delta" if kind == "dB" else "delta_N"
-        terms = [at(source, layer, row, e) for e in range(matrices.examples)]
-        return terms[0] if len(terms) == 1 else summed(f"Σ {symbol(source, layer)}[{row + 1}, e]", terms)
-    if kind.startswith("new_"):
-        old, slope = at(kind[4:], layer, row, column), at(f"d{kind[4:]}", layer, row, column)
-        rate = number(lr or 0.0, digits)
-        return f"{old[0]} − lr·{slope[0]}", f"{old[1].strip('()')} − {rate}·{slope[1]}"
-    if kind in ("A", "f_prime"):
-        inner = at("N" if Matrix("N", layer) in matrices.right else "Z", layer, row, column)
-        name = own.chapter.layers[layer - 1].activation.name
-        name = "σ" if name == "sigmoid" else name
-        prime = "′" * (kind == "f_prime")
-        return f"{name}{prime}({inner[0]})", f"{name}{prime}({inner[1].strip('()')})"
-    return "", ""

@@ -38,7 +38,11 @@ class Rounded:
         doubt = abs(self.number) * other.doubt + self.doubt * abs(other.number) + self.doubt * other.doubt
         return Rounded(self.number * other.number, doubt)
 
-    __radd__, __rmul__ = __add__, __mul__
+    def __radd__(self, other: Array | float) -> Rounded:
+        return self + other
+
+    def __rmul__(self, other: Array | float) -> Rounded:
+        return self * other
 
     def __truediv__(self, other: float) -> Rounded:
         return self * (1.0 / other)
@@ -67,7 +71,7 @@ class Rounded:
 
     def mean(self, axis: int) -> Rounded:
         """The mean over an axis, which stays as one row or column."""
-        return self.total(axis) / self.number.shape[axis]
+        return self.total(axis) * (1.0 / self.shape[axis])
 
     def apply(self, f: Callable[[Array], Any]) -> Rounded:
         """A function of each number by itself, as far as the ends of the doubt tell, on both sides of a kink."""

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.activations import ACTIVATIONS, Array
+from nn.activations import ACTIVATIONS
+from nn.derivation import exactly
 from nn.following import FROM_OUTPUT, At, Formula, formulas
 from nn.rounded import Rounded, exact
 
@@ -115,16 +116,16 @@ def _is_square(at: At, shift: int = 0) -> bool:
     return rows == columns > 1
 
 
+def _other_function(name: str) -> tuple[Formula, Callable[[At], bool]]:
+    """Another activation at the same place, and where that is a mistake to be made."""
+    f = ACTIVATIONS[name].on_arrays or exactly
+    return lambda at: at.inner.apply(f), lambda at: at.activation.name != name
+
+
 def _other_rule(name: str) -> tuple[Formula, Callable[[At], bool]]:
     """F′ of another activation at the same place, and where that is a mistake to be made."""
-    row = ACTIVATIONS[name]
-
-    def slope(z: Array) -> Array:
-        assert row.on_arrays is not None  # rows of the table have both forms
-        assert row.derivative is not None
-        return row.derivative(z, row.on_arrays(z))
-
-    return lambda at: at.inner.apply(slope), lambda at: at.activation.name != name
+    slope = FROM_OUTPUT[name]
+    return lambda at: at("A").apply(slope), lambda at: at.activation.name != name
 
 
 def _rule_at(z: str) -> Formula:
@@ -140,14 +141,6 @@ def _is_curved(at: At) -> bool:
     return at.activation.name != "linear"
 
 
-def _rule_of_tanh(at: At) -> Rounded:
-    return at("A").apply(lambda a: 1.0 - a * a)
-
-
-def _rule_of_sigmoid(at: At) -> Rounded:
-    return at("A").apply(lambda a: a * (1.0 - a))
-
-
 def _plain_difference(at: At) -> Rounded:
     return (at("A") - at.targets) / at.averaged
 
@@ -158,9 +151,6 @@ def _product_of_means(at: At) -> Rounded:
 
 def _softmax_derivative(at: At) -> Rounded:
     return at("p").apply(lambda p: p * (1.0 - p))
-
-
-_RELU, _RELU_WHEN = _other_rule("relu")
 
 
 def _of_new(formula: Callable[[At, str], Rounded]) -> Formula:
@@ -235,13 +225,7 @@ SLIPS = (
         _is_curved,
     ),
     *(
-        Slip(
-            "A",
-            "wrong_activation",
-            f"{name} was taken, and the activation is {{f}}",
-            lambda at, f=ACTIVATIONS[name].on_arrays: at.inner.apply(f),
-            lambda at, name=name: at.activation.name != name,
-        )  # type: ignore[misc]
+        Slip("A", "wrong_activation", f"{name} was taken, and the activation is {{f}}", *_other_function(name))
         for name in ("sigmoid", "tanh", "relu")
     ),
     Slip(
@@ -291,18 +275,19 @@ SLIPS = (
         "f_prime",
         "wrong_activation_derivative",
         "1 − A², the derivative of tanh, was taken for that of {f}",
-        _rule_of_tanh,
-        lambda at: at.activation.name != "tanh",
+        *_other_rule("tanh"),
     ),
     Slip(
         "f_prime",
         "wrong_activation_derivative",
         "A·(1 − A), the derivative of σ, was taken for that of {f}",
-        _rule_of_sigmoid,
-        lambda at: at.activation.name != "sigmoid",
+        *_other_rule("sigmoid"),
     ),
     Slip(
-        "f_prime", "wrong_activation_derivative", "the derivative of relu was taken for that of {f}", _RELU, _RELU_WHEN
+        "f_prime",
+        "wrong_activation_derivative",
+        "the derivative of relu was taken for that of {f}",
+        *_other_rule("relu"),
     ),
     # ∂L/∂A of the last layer
     Slip(

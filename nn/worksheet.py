@@ -17,8 +17,9 @@ from nn.derivation import LOSS_RULES, LayerSheet, Normalization, derive
 from nn.following import Chapter
 from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output
 from nn.losses import LOSSES, Loss, as_loss, as_targets
-from nn.marking import SheetReport, mark
+from nn.marking import mark
 from nn.matrices import Matrices
+from nn.sheet_report import SheetReport
 from nn.sheets import Cell, Sheet
 
 if TYPE_CHECKING:
