@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.text import in_notation, nearest, shorten
 from nn.matrices import Cell, Matrices, Matrix, kind_of
-from nn.sheets import Sheet
+from nn.sheets import BLANK, Sheet
 
 LONGEST = 1_000_000  # characters of a text that is read
 DIGITS_OF_A_NUMBER = 60
@@ -278,6 +278,8 @@ class _Reader:
 
     def _read_table(self, title: str, rows: Sequence[tuple[int, list[str]]]) -> None:
         """Rows of cells, the first of which are their titles or names."""
+        if not rows:
+            return None
         sheet = self._by_title.get(_tidy(title))
         header = rows[0][1]
         plain = [_tidy(cell) for cell in header]
@@ -409,7 +411,7 @@ def _columns_of(line: str, start: int, edges: Sequence[tuple[int, int]], count: 
     columns: list[list[str]] = [[] for _ in range(count)]
     ends = [end for _, end in edges[-count:]]
     for begin, end, token in tokens:
-        near = [place for place, edge in enumerate(ends) if abs(end - edge) <= 2 or (begin < edge and end > edge - 6)]
+        near = [place for place, edge in enumerate(ends) if end == edge or begin == edge - len(BLANK)]
         if len(near) != 1 or len(tokens) > count:
             return [None] * count
         columns[near[0]].append(token)

@@ -181,12 +181,17 @@ class At:
         """Over how many terms the loss is a mean, 1 where it is a sum."""
         if self.loss == "half_squared_error":
             return 1
-        return self.examples if self.loss == "cross_entropy" else int(self.targets.size)
+        outputs, _ = self._targets.shape
+        return self.examples if self.loss == "cross_entropy" else self.examples * outputs
 
     @property
     def targets(self) -> Array:
         """The targets."""
-        return self._numbers[Matrix("T", self.chapter.matrices.count)].number
+        return self._targets.number
+
+    @property
+    def _targets(self) -> Rounded:
+        return self._numbers[Matrix("T", self.chapter.matrices.count)]
 
     @property
     def inner(self) -> Rounded:

@@ -52,6 +52,7 @@ class Marked:
     mistakes: tuple[Mistake, ...] = ()
     lines: tuple[str, ...] = ()
     followed: bool = False
+    few_digits: bool = False
 
 
 def mark(
@@ -133,7 +134,7 @@ class _Judged:
     def _cells(self) -> dict[Cell, Entry | None]:
         """What was handed in, by cells, in the order of the derivation."""
         matrices = self.chapter.matrices
-        found = dict(self.filled.cells)
+        found: dict[Cell, Entry | None] = {}
         for matrix, grid in self.filled.grids.items():
             shape = matrices.right[matrix].shape
             placed = arranged(grid, shape, turned=matrix in self.reading.turned)
@@ -144,6 +145,7 @@ class _Judged:
                 self.misshapen[matrix] = f"{matrices.symbol(matrix)} has {wanted} numbers here, and yours is {size}."
             else:
                 found |= {Cell(matrix, *place): entry for place, entry in placed.items()}
+        found |= {cell: entry for cell, entry in self.filled.cells.items() if entry is not None or cell not in found}
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
 
@@ -243,7 +245,7 @@ class _Judged:
             return self._in_other_convention(cell, Marked(entry, "right", by_own=own, followed=True))
         by_own = float(candidates[0].number[cell.at])
         if verdict == "undecided":
-            return Marked(entry, verdict, message, by_own)
+            return Marked(entry, verdict, message, by_own, few_digits=float(text) != 0.0)
         if any(
             abs(float(text) - one.number[cell.at]) <= float(half_unit(text)) + one.doubt[cell.at] for one in candidates
         ):
@@ -276,11 +278,9 @@ class _Judged:
         """The verdict on a number by its digits, or by those that it has lost."""
         verdict, message = judge_number(text, right, self.options.digits, noise, is_float=entry.is_float)
         if verdict == "undecided":
-            with_zeros = self._precision.to_its_digits(text)
-            judged = [
-                judge_number(one, right, self.options.digits, noise)[0] for one in (with_zeros, self._to_digits(text))
-            ]
-            if "right" in judged or (judged[0] == "undecided" and self._precision.has_its_decimals(with_zeros)):
+            with_zeros = self._precision.to_its_digits(text) if self._precision.is_uniform else self._to_digits(text)
+            judged, _ = judge_number(with_zeros, right, self.options.digits, noise)
+            if judged == "right" or (judged == "undecided" and self._precision.has_its_decimals(with_zeros)):
                 return "right", ""
         return verdict, message
 
@@ -346,8 +346,8 @@ class _Judged:
 
     def _name_mistakes(self) -> None:
         by_matrix: dict[Matrix, list[Cell]] = {}
-        for cell in self.wrong:
-            if cell.matrix not in self.chapter.matrices.given:
+        for cell, marked in self.marked.items():
+            if (marked.verdict == "wrong" or marked.few_digits) and cell.matrix not in self.chapter.matrices.given:
                 by_matrix.setdefault(cell.matrix, []).append(cell)
         for matrix, cells in by_matrix.items():
             with np.errstate(all="ignore"):
@@ -358,6 +358,8 @@ class _Judged:
             }
             ranked = sorted((place for place, fitting in fits.items() if fitting), key=lambda p: (-len(fits[p]), p))
             for cell in cells:
+                if self.marked[cell].few_digits and any(cell in one for one in fits.values()):
+                    self.marked[cell].verdict = "wrong"  # rounded it would be right, but it is what a mistake gives
                 told: dict[tuple[str, str], None] = {}
                 for place in ranked:
                     key, text, _ = hypotheses[place]

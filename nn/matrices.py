@@ -99,7 +99,8 @@ class Matrices:
     def __init__(
         self, layers: Sequence[LayerSheet], X: Array, T: Array, value: float, *, one: bool, numbered: bool
     ) -> None:
-        self.count, self.examples = len(layers), X.shape[1]
+        self.count = len(layers)
+        self.examples: int = X.shape[1]
         self._layers, self._one, self._numbered = layers, one, numbered
         self.right: dict[Matrix, Array] = {}
         self.given: set[Matrix] = set()
@@ -220,7 +221,7 @@ class Matrices:
             )
         found = Matrix(kind, int(numbers[0]) if numbers else 1)
         if found not in self.right:
-            known = [self.symbol(matrix) for matrix in self.right if matrix.kind == kind]
+            known = [self.symbol(matrix) for matrix in sorted(self.right) if matrix.kind == kind]
             raise LookupError(f"There is no such matrix here{'; there is ' + ', '.join(known) if known else ''}.")
         return found
 

@@ -168,7 +168,8 @@ def _case(rng: random.Random, slips: int) -> Case:
         biases = [np.array([[b.data] for b in layer.biases]) for layer in model.layers]
         activations = [hidden] * (len(sizes) - 1) + [output]
         step = _Step(weights, biases, X.T, T.T, activations, loss, lr, rounded, slip)
-        return step.run(columns=columns)
+        with np.errstate(all="ignore"):
+            return step.run(columns=columns)
 
     if not all(map(math.isfinite, computed(lambda label, x, reach: x).values())):
         return _case(rng, slips)  # a sigmoid that is 1 to all digits
