@@ -23,8 +23,8 @@ from nn.matrices import KINDS, Cell, Matrix
 from nn.rounded import Rounded
 from nn.sheet_report import DELTAS, OTHER_CONVENTION, SheetReport, Shown
 from nn.sheets import Sheet
-from nn.slips import tried
-from nn.written_out import written_out
+from nn.slips import Tried, tried
+from nn.written_out import Lines
 
 MOST_TOLD = 3  # mistakes that give the same number
 MOST_ORIGINS = 40  # wrong cells that are looked for behind those that follow from one
@@ -245,12 +245,14 @@ class _Judged:
             return self._in_other_convention(cell, Marked(entry, "right", by_own=own, followed=True))
         by_own = float(candidates[0].number[cell.at])
         if verdict == "undecided":
-            return Marked(entry, verdict, message, by_own, few_digits=float(text) != 0.0)
+            lost = self._precision.to_its_digits(text) != text  # zeros, or digits that the others have
+            return Marked(entry, verdict, message, by_own, few_digits=lost and float(text) != 0.0)
         if any(
             abs(float(text) - one.number[cell.at]) <= float(half_unit(text)) + one.doubt[cell.at] for one in candidates
         ):
             message = "Your numbers further on are too rough, or this one is, to tell: give them more digits."
             return Marked(entry, "undecided", message, by_own)
+        _, message = self._verdict(text, entry, by_own, NOISE * size) if math.isfinite(by_own) else ("wrong", "")
         return Marked(entry, "wrong", message, by_own)
 
     def _following(self, text: str, entry: Entry, cell: Cell, candidates: Sequence[Rounded]) -> float | None:
@@ -351,23 +353,19 @@ class _Judged:
                 by_matrix.setdefault(cell.matrix, []).append(cell)
         for matrix, cells in by_matrix.items():
             with np.errstate(all="ignore"):
-                hypotheses = list(self._hypotheses(matrix))
-            fits = {
-                place: [cell for cell in cells if self._fits(cell, number)]
-                for place, (_, _, number) in enumerate(hypotheses)
-            }
-            ranked = sorted((place for place, fitting in fits.items() if fitting), key=lambda p: (-len(fits[p]), p))
+                hypotheses = self._hypotheses(matrix)
+            fits = [[cell for cell in cells if self._fits(cell, hypothesis.number)] for hypothesis in hypotheses]
             for cell in cells:
-                if self.marked[cell].few_digits and any(cell in one for one in fits.values()):
-                    self.marked[cell].verdict = "wrong"  # rounded it would be right, but it is what a mistake gives
-                told: dict[tuple[str, str], None] = {}
-                for place in ranked:
-                    key, text, _ = hypotheses[place]
-                    if cell in fits[place] and len(fits[place]) == max(
-                        len(one) for one in fits.values() if cell in one
-                    ):
-                        told.setdefault((key, text))
-                self._tell(cell, list(told)[:MOST_TOLD])
+                explained = [len(fitting) if cell in fitting else 0 for fitting in fits]
+                most = max(explained, default=0)
+                told: dict[str, str] = {}
+                for place, many in enumerate(explained):
+                    if many == most > 0:
+                        told.setdefault(hypotheses[place].key, hypotheses[place].text)
+                if told:
+                    self.marked[cell].verdict = "wrong"  # of few digits: rounded it would be right, but this gives it
+                if self.marked[cell].verdict == "wrong":
+                    self._tell(cell, list(told.items())[:MOST_TOLD])
 
     def _tell(self, cell: Cell, told: Sequence[tuple[str, str]]) -> None:
         matrices, marked = self.chapter.matrices, self.marked[cell]
@@ -377,28 +375,28 @@ class _Judged:
         others = [f"Or: {text}." for _, text in told[1:]]
         marked.message = "\n".join([*said[:1], *others]) or marked.message
 
-    def _hypotheses(self, matrix: Matrix) -> Iterator[tuple[str, str, Rounded]]:
-        """What the numbers of a matrix would be by each slip, at its own formula and at what that is made of."""
+    def _hypotheses(self, matrix: Matrix) -> list[Tried]:
+        """What a matrix would be by each slip, at its own formula and at what that is made of; general ones last."""
+        found = []
         for target in [matrix, *self._own.sources(matrix)]:
             if target in self.chapter.matrices.given:
                 continue
-            for key, text, made in tried(At(self._own, target)):
-                said = text if target == matrix else f"in {self.chapter.matrices.symbol(target)}, {text}"
-                yield key, said, self._own.varied(target, made, matrix)
+            for slip in tried(At(self._own, target)):
+                said = slip.text if target == matrix else f"in {self.chapter.matrices.symbol(target)}, {slip.text}"
+                found.append(slip._replace(text=said, number=self._own.varied(target, slip.number, matrix)))
+        return sorted(found, key=lambda slip: slip.general)
 
     def _fits(self, cell: Cell, made: Rounded) -> bool:
         """Whether a slip gives the number of a cell, and not that of the right formula."""
         marked = self.marked[cell]
-        text = self._text(marked.entry, cell.matrix)
-        hypothesis, doubt, own = float(made.number[cell.at]), float(made.doubt[cell.at]), marked.by_own
-        reach = float(half_unit(text)) + min(doubt, ROUGH * abs(hypothesis)) + 1e-9 * abs(hypothesis)
-        if (
-            not np.isfinite(hypothesis)
-            or abs(float(text) - hypothesis) > reach
-            or float(text) == hypothesis == 0.0 == own
-        ):
-            return False
-        return own is None or abs(hypothesis - own) > 1e-9 * abs(own)
+        text = self._precision.to_its_digits(self._text(marked.entry, cell.matrix))
+        given, own = float(text), marked.by_own
+        hypothesis, doubt = float(made.number[cell.at]), float(made.doubt[cell.at])
+        reach = 1e-9 * abs(hypothesis)
+        if not marked.few_digits:
+            reach += float(half_unit(text)) + min(doubt, ROUGH * abs(hypothesis))
+        near = bool(np.isfinite(hypothesis)) and abs(given - hypothesis) <= reach
+        return near and (own is None or abs(hypothesis - own) > 1e-9 * abs(own))
 
     def _follow(self) -> None:
         """For what is right by the student's own numbers alone, the wrong cell that it follows from, or rounding."""
@@ -443,22 +441,13 @@ class _Judged:
 
     def _lines(self, cell: Cell) -> Iterator[str]:
         """The line of the derivation that gives a cell, in the student's own numbers."""
-        marked = self.marked[cell]
+        marked, lines = self.marked[cell], Lines(self._own, self.options.shown, self._sign)
         upstream = Cell(Matrix("dA", cell.matrix.layer), cell.row, cell.column)
         hidden = cell.matrix.layer < self.chapter.matrices.count
         if hidden and upstream not in self.marked and cell.matrix.kind in ("delta", "delta_N"):
-            yield self._line(upstream, float(self._own[upstream.matrix].number[upstream.at]))
+            yield lines.line(upstream, float(self._own[upstream.matrix].number[upstream.at]))
         if marked.by_own is not None:
-            yield self._line(cell, marked.by_own)
-
-    def _line(self, cell: Cell, result: float) -> str:
-        matrices, digits = self.chapter.matrices, self.options.shown
-        symbols, numbers = written_out(cell, self._own, digits)
-        sign = self._sign(cell.matrix)
-        if sign < 0.0:
-            symbols, numbers = symbols and f"−({symbols})", numbers and f"−({numbers})"
-        parts = [matrices.written(cell), symbols, numbers, number(sign * result, digits)]
-        return " = ".join(part for part in parts if part)
+            yield lines.line(cell, marked.by_own)
 
     # The rows
 

@@ -11,6 +11,7 @@ from engine.text import number, shorten, table
 from nn.matrices import Cell, Matrices
 from nn.sheets import BLANK, Sheet
 
+MOST_DETAILED = 30  # wrong cells that are told of one by one
 DELTAS = {"gradient": "∂L/∂Z", "negative_gradient": "−∂L/∂Z"}
 OTHER_CONVENTION = {
     name: f"Right for δ = {delta}, another convention than was asked for." for name, delta in DELTAS.items()
@@ -83,7 +84,9 @@ class SheetReport(Findings[Row]):
         ]
         parts += [self._said(row) for row in self.wrong[:1]]
         parts += self._tables()
-        parts += [self._said(row) for row in self.wrong[1:]]
+        parts += [self._said(row) for row in self.wrong[1:MOST_DETAILED]]
+        if len(self.wrong) > MOST_DETAILED:
+            parts.append(f"and {len(self.wrong) - MOST_DETAILED} more wrong numbers, marked in the tables")
         unclear = [row for row in self._rows.values() if row.verdict in ("invalid", "undecided") and row.answer]
         parts += [self._said(row) for row in unclear if row.message not in OTHER_CONVENTION.values()]
         return "\n\n".join(parts)

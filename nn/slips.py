@@ -30,14 +30,16 @@ class Slip:
     formula: Callable[[At], Rounded] | Callable[[At, int], Rounded]
     when: Callable[[At], bool] = lambda at: True
     over: Callable[[At], Iterable[int]] | None = None
+    general: bool = False  # so general that any other slip is likelier
 
 
 class Tried(NamedTuple):
-    """A slip that was tried: its key, what to tell, and the matrix by it."""
+    """A slip that was tried: its key, what to tell, the matrix by it, and whether others are likelier."""
 
     key: str
     text: str
     number: Rounded
+    general: bool
 
 
 def tried(at: At) -> Iterator[Tried]:
@@ -51,7 +53,7 @@ def tried(at: At) -> Iterator[Tried]:
                 number = slip.formula(*arguments)
             if number.shape == at.shape:
                 text = slip.text.replace("{k}", "" if place is None else str(place + 1))
-                yield Tried(slip.key, _named(text, at), number)
+                yield Tried(slip.key, _named(text, at), number, slip.general)
 
 
 def _named(text: str, at: At) -> str:
@@ -672,6 +674,7 @@ SLIPS = (
         "sign_flipped",
         "the sign was turned",
         lambda at: -_right(at),
+        general=True,
     ),
     Slip(
         "Z A f_prime dA delta_N delta dW dB new_W new_B",
@@ -679,6 +682,7 @@ SLIPS = (
         "this is the number of unit {k}",
         lambda at, k: _right(at)[k : k + 1].like(at.shape),
         over=lambda at: range(at.shape[0]),
+        general=True,
     ),
 )
 """Every slip that is known, in the order of how likely it is."""
