@@ -18,6 +18,7 @@ from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, Optimizer, RMSprop, clip_gradients, gradient_descent_step
 from nn.saving import load, save
+from nn.sheet_report import SheetReport
 from nn.train import NotFinite, fit
 from nn.worksheet import Worksheet, worksheet
 
@@ -34,6 +35,7 @@ __all__ = [
     "NotFinite",
     "Optimizer",
     "RMSprop",
+    "SheetReport",
     "Worksheet",
     "accuracy",
     "binary_cross_entropy",

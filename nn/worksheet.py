@@ -14,8 +14,12 @@ from nn.activations import Activation, Array
 from nn.agreement import refuse_disagreement
 from nn.data import as_array, as_examples, refuse_count, refuse_not_positive
 from nn.derivation import LOSS_RULES, LayerSheet, Normalization, derive
+from nn.following import Chapter
 from nn.layers import MLP, Layer, layers_of, outputs_of, refuse_output
 from nn.losses import LOSSES, Loss, as_loss, as_targets
+from nn.marking import mark
+from nn.matrices import Matrices
+from nn.sheet_report import SheetReport
 from nn.sheets import Cell, Sheet
 
 if TYPE_CHECKING:
@@ -41,6 +45,9 @@ class Worksheet(Mapping[str, float]):
         self.blank = blank
         self._model, self._loss_name = model, loss
         self._sheets = tuple(_sheets(model, layers, X, T, loss, value, one=one, lr=lr))
+        self._chapter = Chapter(
+            Matrices(layers, X, T, value, one=one, numbered=isinstance(model, MLP)), self.layers, loss, lr
+        )
         every = [cell for sheet in self._sheets for _, cells in sheet.rows for cell in cells]
         self._numbers = {cell.name: cell.value for cell in every if cell.value is not None}
 
@@ -76,6 +83,22 @@ class Worksheet(Mapping[str, float]):
     def to_csv(self, *, blank: bool | None = None) -> str:
         """A line for each number: its table, its name and itself to the last digit."""
         return sheets.as_csv(self._shown(blank))
+
+    def compare(self, student: Any, *, convention: str = "gradient", digits: int = 3) -> SheetReport:
+        """Judge a student's sheet cell by cell: one slip is one wrong cell, and what follows from it rightly is right.
+
+        `student` is a dict from names of matrices or cells to numbers (`"delta1"`, `"dL/dW2"`, `"W2_new"`, `"z2_1"`),
+        or the text or path of CSV, Markdown or the blank filled in. Cells left blank are not answered. Printed
+        numbers are judged by their digits, of which `digits` significant ones are needed. With
+        `convention="negative_gradient"` δ is expected as −∂L/∂Z.
+
+        Raises TypeError for what is no sheet, ValueError for options without meaning and a sheet without a number,
+        OSError for a path that can't be read.
+        """
+        return mark(
+            student, self._chapter, self._sheets, self.title,
+            shown=self.digits, digits=digits, convention=convention,
+        )  # fmt: skip
 
     def _indices(self) -> list[str]:
         if not isinstance(self._model, MLP):
