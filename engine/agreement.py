@@ -6,6 +6,7 @@ import ast
 import itertools
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from engine.arrays import Array, array, gaps, quiet
 from engine.explain import Words
 from engine.formula import Formula
 from engine.graph import named_nodes, names
-from engine.points import DOWN, PATTERNS, UP, Gradient, Points, moved_by
+from engine.points import DOWN, PATTERNS, SMALLEST, UP, Gradient, Points, moved_by
 from engine.printed import half_unit
 from engine.report import Mistake, Verdict
 from engine.rounded import MOST_CONSTANTS, exact_constants, written
@@ -34,10 +35,10 @@ FIRST = 64  # points at which a long formula, a way to read one, or a constant i
 LONG = 500  # numbers, names and operations in a formula
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
-LEFT_OUT = 0.25  # of the points: where the answer alone may leave the range of floats, or have no digits
+LEFT_OUT = 0.75  # of the points: where the answer alone may have no digits, or leave the range of floats
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
-# What may become 0 by underflow.
+# What may become 0 for want of smaller floats.
 _VANISHING = (ops.MULTIPLY, ops.DIVIDE, ops.POWER, ops.EXP, ops.SIGMOID, ops.SOFTPLUS, ops.ERFC, ops.SOFTMAX)
 
 Leaf = tuple[Value, float]
@@ -62,6 +63,12 @@ class Tried:
     expected: Gradient
     usable: np.ndarray
     scale: float
+    more: int = 0  # points besides, which were tried before
+
+    @property
+    def total(self) -> int:
+        """How many are usable, with those before."""
+        return self.count + self.more
 
     @property
     def count(self) -> int:
@@ -267,22 +274,27 @@ class Agreement:
             return self.sampler.leaves_under(known) if known else self.sampler.variables
 
         there = self.sampler.at_kinks(points, gaps_at, deciding, "of an answer")
-        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale)
+        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale, more=tried.count)
 
     def _differs(self, formula: Formula, tried: Tried, answer: np.ndarray, literals: Literals) -> str:
-        """At those of the points that are usable."""
+        """At those of the points that are usable.
+
+        A point is left out where the answer has no digits there, or no value for want of larger and smaller floats.
+        It may have no value at single points too, and far out; but not wherever a point lies on one side of a kink.
+        """
         right, points = tried.expected, tried.points
         with quiet():
             off, tolerance = np.abs(answer - right.value), self._tolerance(right, tried.scale)
-            columns = np.flatnonzero(tried.usable & (off > tolerance) & np.isfinite(answer))
-        if 0 < columns.size <= LEFT_OUT * tried.count:  # it may have no digits there
+            columns = np.flatnonzero(tried.usable & ~(off <= tolerance))
+        if 0 < columns.size <= LEFT_OUT * tried.total:
             rough = self._roughness(formula, points, literals, columns)
-            columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough)]
-        if columns.size:
-            first = int(columns[0])
+            columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough) & (rough < math.inf)]
+        finite = columns[np.isfinite(answer[columns])]
+        if finite.size:
+            first = int(finite[0])
             return self._said(formula, points, first, answer[first], right.value[first])
-        columns = np.flatnonzero(tried.usable & ~np.isfinite(answer))
-        if columns.size and not self._is_excused(formula, tried, literals, columns):
+        undefined = np.isin(np.arange(points.size), columns)
+        if (points.reach[columns] < FAR[0]).sum() > EXCUSED * tried.total or _is_all_of_a_side(tried, undefined):
             there = self.written(formula, points, int(columns[0]))
             return f"The formula has no value at some points, such as {there}."
         return ""
@@ -299,7 +311,11 @@ class Agreement:
     def _roughness(
         self, formula: Formula, at: Given | Points, literals: Literals, columns: np.ndarray | None = None
     ) -> np.ndarray:
-        """How far the answer moves where each of its names and operations moves by a unit in its last place."""
+        """How far the answer moves where each of its names and operations moves by a unit in its last place.
+
+        What has become infinite, or 0, for want of larger and smaller floats is moved to the last of them. Infinite
+        where the answer has a value only before or only after all this, and 0 where it never has.
+        """
         rng = np.random.default_rng(0)
 
         def nudged(x: Any) -> Any:
@@ -307,43 +323,14 @@ class Agreement:
 
         def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
             out = row(*operands)
-            return nudged(out) if isinstance(out, Array) else out
+            return _within_floats(row, operands, nudged(out)) if isinstance(out, Array) else out
 
         exact = self._at(formula, at, literals, columns)
-        moved = self._at(formula, at, literals, columns, change=nudged, apply=apply)
+        moved = np.atleast_2d(self._at(formula, at, literals, columns, change=nudged, apply=apply))
         with quiet():
-            change = np.abs(np.atleast_2d(moved) - exact).max(axis=0)
-        return np.where(np.isnan(change), math.inf, change)
-
-    def _is_excused(self, formula: Formula, tried: Tried, literals: Literals, columns: np.ndarray) -> bool:
-        """Whether an answer may be undefined at these points.
-
-        It may at single ones, far out, and where numbers become too large or too small for floats; but not wherever
-        a point lies on one side of a kink.
-        """
-        left = np.zeros(columns.size, dtype=bool)
-
-        def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
-            nonlocal left
-            out = row(*operands)
-            finite = reduce(np.logical_and, [np.isfinite(x) for x in operands])
-            nonzero = reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
-            if row.inside is None or row in (ops.DIVIDE, ops.POWER):
-                left = left | (np.isinf(out) & finite & (nonzero | (row.inside is None)))
-            if row in _VANISHING:
-                left = left | ((np.asarray(out) == 0.0) & finite & (nonzero | (row in (ops.EXP, ops.SIGMOID))))
-            return out
-
-        self._at(formula, tried.points, literals, columns, apply=apply)
-        far = tried.points.reach[columns] >= FAR[0]
-        if (~left & ~far).sum() > EXCUSED * tried.count or columns.size > LEFT_OUT * tried.count:
-            return False
-        undefined = np.isin(np.arange(tried.points.size), columns[~left])
-        for sides in tried.points.sides:
-            for side in (sides & tried.usable, ~sides & tried.usable):
-                if side.any() and not (side & ~undefined).any():
-                    return False
-        return True
+            change = np.abs(moved - exact).max(axis=0)
+        never = ~np.isfinite(exact) & ~np.isfinite(moved).any(axis=0)
+        return np.where(never, 0.0, np.where(np.isfinite(change), change, math.inf))
 
     # The answer at points
 
@@ -469,6 +456,30 @@ def _meant(meant: Leaf | Any, at: Given | Points, columns: np.ndarray | None) ->
 def picked(value: Any, columns: Any) -> Any:
     """The values at some points, where there are many."""
     return value[columns] if columns is not None and np.ndim(value) else value
+
+
+def _within_floats(row: ops.Primitive, operands: tuple[Any, ...], out: Any) -> Any:
+    """What a row gives, with the largest and the smallest float for what lies beyond; not where it has no value."""
+    has_value: Any = True
+    if row in (ops.DIVIDE, ops.POWER):
+        has_value = reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
+    elif row.inside is not None:
+        has_value = False
+    out = np.where(np.isinf(out) & has_value, np.copysign(sys.float_info.max, out), out)
+    if row in _VANISHING:
+        nonzero = True if row is ops.EXP else reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
+        out = np.where((np.abs(out) < SMALLEST) & nonzero, SMALLEST, out)
+    return array(out)
+
+
+def _is_all_of_a_side(tried: Tried, undefined: np.ndarray) -> bool:
+    """Whether the points on one side of some kink of the graph are all undefined."""
+    if undefined.any():
+        for above in tried.points.sides:
+            for side in (above & tried.usable, ~above & tried.usable):
+                if side.any() and undefined[side].all():
+                    return True
+    return False
 
 
 def _representatives(tried: Tried, kinks: Sequence[Kink], count: int) -> np.ndarray:

@@ -151,7 +151,7 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
     order = [node for node in order if node in leading and node is not target]
     exact = batch.adjoints(root, order=order, towards=leading)
     largest, moderate = nothing, nothing == 0.0
-    for node in order:
+    for node in [node for node in order if node in exact]:  # the others are compared alone
         idle = np.asarray(exact[node]) == 0.0  # in a branch that is not taken, which need not have a value
         moderate = moderate & (idle | (_is_moderate(exact[node]) & _is_moderate(batch.value(node))))
         for place, parent in receivers(node):
@@ -178,9 +178,9 @@ def _is_moderate(x: Any) -> Any:
 def moved_by(x: Any, factors: np.ndarray) -> Any:
     """`x` times factors of about 1, a column of them; of numbers that a factor can't move the next ones. 0 stays."""
     moved = array(x) * factors
-    small = np.asarray((np.abs(x) < SMALLEST) & (x != 0.0))
+    small = (np.abs(x) < SMALLEST) & (np.asarray(x) != 0.0)
     if small.any():
-        moved[..., small] = np.nextafter(x[small], np.where(factors > 1.0, math.inf, -math.inf))
+        moved = array(np.where(small, np.nextafter(x, np.where(factors > 1.0, math.inf, -math.inf)), moved))
     return moved
 
 
