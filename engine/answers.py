@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -236,13 +236,12 @@ def _uses_names(number: re.Match[str], known: Collection[str]) -> bool:
 def _read_number(writing: _Writing, number: re.Match[str]) -> str:
     """Write a number on its own as Python does; returns what to tell."""
     digits = _digits(number["digits"], writing, number.start("digits"))
-    power = number["e"] or ""
-    if raised := number["power"] or number["raised"]:
-        power = f"e{raised}"
-    elif number["percent"]:
-        power = "e-2"
-        if number["e"]:
+    raised = number["power"] or number["raised"]
+    power = f"e{raised}" if raised else number["e"] or ""
+    if number["percent"]:
+        if power:
             raise writing.error("A percentage has no power of ten.", number.start("percent"), "Write it as a decimal.")
+        power = "e-2"
     if not (power or number["unit"] or digits != number["digits"]):
         return ""
     sign = number["sign"].translate(_RAISED).replace("+", "")
@@ -278,6 +277,7 @@ def _read_parts(writing: _Writing, known: Collection[str]) -> None:
 
     Between the arguments of a function of several a comma separates.
     """
+    alike: dict[str, list[str]] = {}
     changes: list[tuple[int, int, str]] = []
     calls: list[_Call] = []
     for part in _PART.finditer(writing.text):
@@ -287,15 +287,15 @@ def _read_parts(writing: _Writing, known: Collection[str]) -> None:
             if calls:
                 calls.pop().refuse_two_meanings(writing)
         elif part["comma"] and calls:
-            calls[-1].spaced |= writing.text[part.end() :][:1].isspace()
+            calls[-1].spaced |= writing.text[part.end() : part.end() + 1].isspace()
         elif part["digits"]:
             if calls and calls[-1].several and "," in part["digits"]:
                 calls[-1].tight = calls[-1].tight or part
             elif (digits := _digits(part["digits"], writing, part.start())) != part["digits"]:
                 changes.append((*part.span(), digits))
         elif (name := part["name"]) and name not in known and name not in FUNCTIONS and name not in CONSTANTS:
-            short = squeezed(tidy_name(name))
-            if len(meant := [one for one in known if squeezed(one) == short]) == 1:
+            alike = alike or _by_spelling(known)
+            if len(meant := alike.get(squeezed(tidy_name(name)), [])) == 1:
                 changes.append((*part.span(), meant[0]))
     for start, end, words in reversed(changes):
         writing.put(start, end, words)
@@ -319,6 +319,14 @@ class _Call:
 def squeezed(name: str) -> str:
     """What is the same for `w5`, `w_5` and `w_{5}`."""
     return re.sub(r"(?<=[^\W\d_])_+(?=\{?\d)|[{}()\s]", "", name)
+
+
+def _by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that are spelled alike, by what is the same for them."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(squeezed(name), []).append(name)
+    return alike
 
 
 # What was asked, and the formula that was answered
@@ -358,9 +366,7 @@ class Reader:
         self._known = dict.fromkeys(counts)
         self._twice = {name: times for name, times in counts.items() if times > 1}
         self.by_name = {name: node for node, name in named.items() if name not in self._twice and not node.is_constant}
-        self._alike: dict[str, list[str]] = {}
-        for name in self._known:
-            self._alike.setdefault(squeezed(name), []).append(name)
+        self._alike = _by_spelling(self._known)
         self._usable = dict.fromkeys([*self.by_name, *(["lr"] if lr is not None else [])])
         self._met = dict.fromkeys([*self._usable, *self._twice, *unconnected, "lr"])
 

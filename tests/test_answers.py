@@ -170,6 +170,7 @@ def test_a_fraction_is_exact():
         ("0.138*0.59 = 0.082", "An answer is one number or one formula."),
         ("w6 = 0.082", "An answer is one number or one formula."),
         ("5e-2 %", "A percentage has no power of ten."),
+        ("5·10^-2 %", "A percentage has no power of ten."),
     ],
 )
 def test_what_has_two_meanings_is_told_and_not_guessed(mazur, answer, said):
