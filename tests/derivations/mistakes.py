@@ -11,6 +11,7 @@ from tests.derivations.activations import activations
 from tests.derivations.edges import biases, logarithms, powers, products, signs
 from tests.derivations.exchanges import exchanges, updated
 from tests.derivations.outputs import cross_entropy, softmax
+from tests.derivations.places import operands_of
 from tests.derivations.rules import inner, quotients
 from tests.derivations.sums import means, sums
 from tests.derivations.tape import Graph, Mistake, Node, Numbers, Pass, symbols
@@ -49,6 +50,8 @@ def _whole(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
         else:
             on_the_way = node in way
             yield Mistake("stopped_early", answer=lambda p, node=node: p.right[node], planted=on_the_way)
+            if wrt in operands_of(node):
+                yield Mistake("chain_inner_missing", answer=lambda p, node=node: p.right[node], planted=False)
             if not on_the_way:
                 yield Mistake("wrong_variable", answer=lambda p, node=node: p.right[node], planted=False)
         if wrt in graph.biases:
@@ -60,7 +63,8 @@ def _whole(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
             )
     for node in way:
         if not node.name and node is not graph.loss:
-            yield Mistake("stopped_early", answer=lambda p, node=node: p.right[node], planted=False)
+            for key in ("stopped_early", "chain_inner_missing"):
+                yield Mistake(key, answer=lambda p, node=node: p.right[node], planted=False)
     if len(graph.lines) == 1:
         yield from _antiderivative(graph, wrt)
 
