@@ -71,13 +71,12 @@ def _whole(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
 
 def _antiderivative(graph: Graph, wrt: Node) -> Iterator[Mistake]:
     """∫ f d(wrt), where the formula is one that a course integrates."""
-    simple = all(
-        node.op in ("leaf", "constant", "+", "-", "*", "**", "sin", "cos", "exp", "neg") for node in graph.order
-    )
+    easy = ("leaf", "constant", "+", "-", "*", "**", "sin", "cos", "exp", "neg")
+    simple = all(node.op in easy or (node.op == "/" and wrt not in graph.below[node.args[1]]) for node in graph.order)
     calls = [n for n in graph.order if n.op in ("sin", "cos", "exp")]
     nested = any(arg.op in ("**", "sin", "cos", "exp") for n in calls for arg in n.args)
     crowded = calls and any(n.op == "**" for n in graph.order)
-    if not simple or nested or crowded or len(calls) > 1 or len(graph.order) > 9:
+    if not simple or nested or crowded or len(calls) > 1 or len(graph.order) > 12:
         return
     by_symbols = symbols(graph)
     names = [name for name, node in graph.leaves.items() if node in graph.below]
