@@ -11,6 +11,7 @@ from tests.derivations.activations import activations
 from tests.derivations.edges import biases, logarithms, powers, products, signs
 from tests.derivations.exchanges import exchanges, updated
 from tests.derivations.outputs import cross_entropy, softmax
+from tests.derivations.places import operands_of
 from tests.derivations.rules import inner, quotients
 from tests.derivations.sums import means, sums
 from tests.derivations.tape import Graph, Mistake, Node, Numbers, Pass, symbols
@@ -49,6 +50,8 @@ def _whole(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
         else:
             on_the_way = node in way
             yield Mistake("stopped_early", answer=lambda p, node=node: p.right[node], planted=on_the_way)
+            if wrt in operands_of(node):
+                yield Mistake("chain_inner_missing", answer=lambda p, node=node: p.right[node], planted=False)
             if not on_the_way:
                 yield Mistake("wrong_variable", answer=lambda p, node=node: p.right[node], planted=False)
         if wrt in graph.biases:
@@ -60,20 +63,20 @@ def _whole(graph: Graph, way: list[Node], wrt: Node) -> Iterator[Mistake]:
             )
     for node in way:
         if not node.name and node is not graph.loss:
-            yield Mistake("stopped_early", answer=lambda p, node=node: p.right[node], planted=False)
+            for key in ("stopped_early", "chain_inner_missing"):
+                yield Mistake(key, answer=lambda p, node=node: p.right[node], planted=False)
     if len(graph.lines) == 1:
         yield from _antiderivative(graph, wrt)
 
 
 def _antiderivative(graph: Graph, wrt: Node) -> Iterator[Mistake]:
     """∫ f d(wrt), where the formula is one that a course integrates."""
-    simple = all(
-        node.op in ("leaf", "constant", "+", "-", "*", "**", "sin", "cos", "exp", "neg") for node in graph.order
-    )
+    easy = ("leaf", "constant", "+", "-", "*", "**", "sin", "cos", "exp", "neg")
+    simple = all(node.op in easy or (node.op == "/" and wrt not in graph.below[node.args[1]]) for node in graph.order)
     calls = [n for n in graph.order if n.op in ("sin", "cos", "exp")]
     nested = any(arg.op in ("**", "sin", "cos", "exp") for n in calls for arg in n.args)
     crowded = calls and any(n.op == "**" for n in graph.order)
-    if not simple or nested or crowded or len(calls) > 1 or len(graph.order) > 9:
+    if not simple or nested or crowded or len(calls) > 1 or len(graph.order) > 12:
         return
     by_symbols = symbols(graph)
     names = [name for name, node in graph.leaves.items() if node in graph.below]
