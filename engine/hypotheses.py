@@ -313,7 +313,7 @@ def biases(at: Situation) -> Iterator[Guess]:
         for factor in _factors_beside(at, edge)[:MOST_SIBLINGS]:
             change = at.batch.times(edge.sent, at.value(factor) - 1.0)
             text = text_of(
-                "{at} you multiplied by {other}: {this} stands alone in the sum",
+                "{at} you multiplied by {other}, and {this} stands alone in the sum",
                 at,
                 edge.node,
                 other=factor,
@@ -377,12 +377,19 @@ def _two_operands(at: Situation, node: Value) -> Iterator[Guess]:
     if node._row is ops.MULTIPLY and len(both) == 2:
         product = f"({at.name(above)}·{at.name(below)})′"
         tried = [
-            (times(du, dv), "paths_multiplied_not_added", 1.1, f"{product} is no product of two derivatives", both),
+            (
+                times(du, dv),
+                "paths_multiplied_not_added",
+                1.1,
+                f"you took u′·v′ for {product}, which is u′·v + u·v′",
+                both,
+            ),
             (times(du, v) - times(u, dv), "sign_flipped", 2.3, f"the two terms of {product} are added", [below]),
         ]
     elif node._row is ops.DIVIDE and below in at.tangents:
         difference = times(du, v) - times(u, dv)
-        said = f"the quotient rule for {at.name(above)}/{at.name(below)} is (u′v − uv′)/v²"
+        quotient = at.words.in_names[above] / at.words.in_names[below]
+        said = f"the derivative of {quotient} is (u′v − uv′)/v²"
         tried = [
             (difference / v, "quotient_rule", 1.1, f"{said}: you did not square the divisor", both),
             (-difference / v**2, "quotient_rule", 1.5, f"{said}: you turned the difference around", both),
@@ -420,7 +427,7 @@ def _weighted_sum(at: Situation, node: Value) -> Iterator[Guess]:
             u, v, du, dv = at.value(first), at.value(second), at.tangent(first), at.tangent(second)
             change = at.batch.times(at.adjoint(node), du * dv - du * v - u * dv)
             wrong = at.earliest([at.first(first), at.first(second)])
-            said = f"({at.name(first)}·{at.name(second)})′ is no product of two derivatives"
+            said = f"you took u′·v′ for ({at.name(first)}·{at.name(second)})′, which is u′·v + u·v′"
             text = at_and_said(at, node, said)
             yield Guess(at.gradient + change, "paths_multiplied_not_added", 1.3, wrong, text)
 

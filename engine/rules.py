@@ -78,6 +78,7 @@ class Local:
             other=written(words, self.node.parents[self.other]),
             function="the power" if self.row is ops.POWER else self.row.symbol,
             right=_right(words, self.node, self.operand) if "{right}" in text else "",
+            slope=_slope(words, self.node) if "{slope}" in text else "",
             terms=counted(round(share(self)) or len(self.node.parents), "term"),
         )
 
@@ -85,6 +86,12 @@ class Local:
 def written(words: Words, node: Value) -> str:
     """The node as its consumers write it: by its name, or by its formula where it has none of its own."""
     return shorten(str(words.in_names[node]))
+
+
+def _slope(words: Words, node: Value) -> str:
+    """`σ′(z) = a·(1 − a)`."""
+    operands = ", ".join(written(words, parent) for parent in node.parents[:1])
+    return f"{node._row.symbol}′({operands}) = {_right(words, node, 0)}"
 
 
 def _right(words: Words, node: Value, operand: int) -> str:
@@ -258,7 +265,7 @@ _OTHER_CURVES = [ops.SIGMOID, ops.TANH, ops.RELU, ops.SOFTPLUS, ops.EXP, ops.LOG
 def _of_another(row: Primitive) -> Rule:
     return Rule(
         "wrong_activation_derivative",
-        f"you took the derivative of {row.symbol} for that of {{function}}, which is {{right}}",
+        f"you took the derivative of {row.symbol} for {{slope}}",
         lambda at: row.derivatives(row(at.x), (at.x,), textbook=True)[0],
         [one for one in FUNCTIONS if one is not row],
         lambda at: at.operand == 0,
@@ -267,8 +274,16 @@ def _of_another(row: Primitive) -> Rule:
 
 
 _IN_TERMS_OF_OUT: list[tuple[Callable[[Any], Any], str, Collection[Primitive]]] = [
-    (lambda a: 1.0 - a**2, "1 − {node}², the derivative of tanh,", [row for row in STEEP if row is not ops.TANH]),
-    (lambda a: a * (1.0 - a), "{node}·(1 − {node}), the derivative of σ,", [r for r in STEEP if r is not ops.SIGMOID]),
+    (
+        lambda a: 1.0 - a**2,
+        "1 − {node}², which is the derivative of tanh,",
+        [row for row in STEEP if row is not ops.TANH],
+    ),
+    (
+        lambda a: a * (1.0 - a),
+        "{node}·(1 − {node}), which is the derivative of σ,",
+        [r for r in STEEP if r is not ops.SIGMOID],
+    ),
     (lambda a: 1.0 - a, "1 − {node}", STEEP),
     (lambda a: a * (1.0 + a), "{node}·(1 + {node})", (ops.SIGMOID,)),
     (lambda a: 1.0 + a**2, "1 + {node}²", (ops.TANH,)),
@@ -280,10 +295,25 @@ def _over_out(gives: Callable[[Any], Any]) -> Callable[[Local], Any]:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("sign_flipped", "you lost the sign of {right}", lambda at: -at.derivative, cost=2.2),
+    Rule(
+        "sign_flipped",
+        "you lost the minus before {parent}",
+        lambda at: -at.derivative,
+        (ops.SUBTRACT, ops.NEGATE),
+        lambda at: at.row is ops.NEGATE or at.operand == 1,
+        cost=1.0,
+    ),
+    Rule(
+        "sign_flipped",
+        "you turned the sign of {right}",
+        lambda at: -at.derivative,
+        [row for row in ops.TABLE.values() if row is not ops.NEGATE],
+        lambda at: at.row is not ops.SUBTRACT or at.operand == 0,
+        cost=2.2,
+    ),
     Rule(
         "activation_derivative_missing",
-        "you left out the derivative of {function}, {right}",
+        "you left out {slope}",
         lambda at: 1.0,
         FUNCTIONS,
         lambda at: at.operand == 0,
@@ -301,13 +331,20 @@ RULES: tuple[Rule, ...] = (
         "derivative_at_z_not_a",
         "you put {parent} where {node} belongs in {right}",
         lambda at: at.rule(at.x, at.x),
-        FUNCTIONS,
+        [row for row in FUNCTIONS if row is not ops.EXP],
         lambda at: at.operand == 0,
         cost=1.2,
     ),
     Rule(
+        "derivative_at_z_not_a",
+        "you took {parent} for {slope}",
+        lambda at: at.x,
+        (ops.EXP,),
+        cost=1.2,
+    ),
+    Rule(
         "wrong_activation_derivative",
-        "you took {node} itself, and not the derivative of {function}, {right}",
+        "you took {node} itself for {slope}",
         lambda at: at.out,
         FUNCTIONS,
         lambda at: at.operand == 0,
@@ -316,7 +353,7 @@ RULES: tuple[Rule, ...] = (
     *[
         Rule(
             "wrong_activation_derivative",
-            f"you took {text} for the derivative of {{function}}, {{right}}",
+            f"you took {text} for {{slope}}",
             _over_out(gives),
             rows,
             lambda at: at.operand == 0,
@@ -327,7 +364,7 @@ RULES: tuple[Rule, ...] = (
     *map(_of_another, _OTHER_CURVES),
     Rule(
         "wrong_activation_derivative",
-        "you took max(0, {parent}), and not the derivative of {function}, {right}",
+        "you took max(0, {parent}) for {slope}",
         lambda at: ops.RELU(at.x),
         [row for row in FUNCTIONS if row is not ops.RELU],
         lambda at: at.operand == 0,
@@ -335,7 +372,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "activation_derivative_twice",
-        "you used the derivative of {function}, {right}, twice",
+        "you used {slope} twice",
         lambda at: at.derivative**2,
         FUNCTIONS,
         lambda at: at.operand == 0,
@@ -343,7 +380,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "activation_derivative_twice",
-        "you multiplied by {node}, as if {right} came in once more",
+        "you multiplied {slope} by {node} once more",
         lambda at: at.derivative * at.out,
         (ops.SIGMOID,),
         cost=2.6,
@@ -390,7 +427,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "factor_half_ignored",
-        "you left out the ½ of the square root's derivative, {right}",
+        "you left out the ½ of {slope}",
         lambda at: 2.0 * at.derivative,
         (ops.SQRT,),
         cost=1.2,
@@ -606,7 +643,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "bias_chain",
-        "you multiplied by {other}, as for its weight: {parent} stands alone in the sum",
+        "you multiplied by {other}, and {parent} stands alone in the sum",
         lambda at: at.other_value,
         (ops.DOT,),
         is_term,
@@ -615,7 +652,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "bias_chain",
-        "you multiplied by {other}: {parent} stands alone in the sum",
+        "you multiplied by {other}, and {parent} stands alone in the sum",
         lambda at: at.other_value,
         (ops.DOT,),
         is_term,
@@ -700,8 +737,6 @@ def cost_of(rule: Rule, local: Local) -> float:
         return rule.cost if are_examples(summands(local.parent)) else rule.cost + 1.0
     if rule.key == "derivative_at_a_not_z" and local.row is ops.POWER:
         return 2.6
-    if rule.key != "sign_flipped":
+    if rule.key != "sign_flipped" or rule.cost == 1.0:
         return rule.cost
-    if local.row is ops.NEGATE or (local.row is ops.SUBTRACT and local.operand == 1):
-        return 1.0
     return 1.8 if local.row in (ops.COS, ops.DIVIDE) else rule.cost
