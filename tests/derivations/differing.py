@@ -40,8 +40,10 @@ def differing(seed: int | str, count: int) -> Iterator[Case]:
 
 
 def _share(drawn: Problem, text: str) -> float:
-    """The share of points where a text differs clearly from the right answer."""
+    """The share of points where a text, defined everywhere, differs clearly from the right answer."""
     given = np.array([writing.value(text, drawn.names_at(point)) for point in range(SAMPLED)])
+    if not np.isfinite(given).all():
+        return 0.0
     scale = np.median(np.abs(drawn.right[drawn.right != 0.0]))
     return float(np.mean(np.abs(given - drawn.right) > CLEARLY * np.abs(drawn.right) + 1e-9 * scale))
 
