@@ -406,12 +406,14 @@ class Agreement:
         """The literals that may be given values, and for each the leaves which have that value, or none."""
         powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
         exponents = {power.right for power in powers}  # the 2 of a square is nobody's given value
+        tests = [node.test for node in ast.walk(formula.tree) if isinstance(node, ast.IfExp)]
+        bounds = {literal for test in tests for literal in ast.walk(test)}  # nor is what a condition compares with
         literals: list[ast.Constant] = []
         choices: list[list[Leaf | None]] = []
         for literal in formula.literals:
             size = float(literal.value)  # type: ignore[arg-type]
             same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
-            if same and literal not in exponents:
+            if same and literal not in exponents and literal not in bounds:
                 literals.append(literal)
                 choices.append([*((leaf, math.copysign(1.0, leaf.data)) for leaf in same), None])
         return literals, choices

@@ -213,7 +213,7 @@ def cross_entropy_rules(at: Situation) -> Iterator[Guess]:
         whole: Any = 0.0
         for node, error in outputs:
             name = at.name(node)
-            said = f"The loss is a cross-entropy, and you took {name} − y for its derivative by {name}, as for a squared error"
+            said = f"The loss is a cross-entropy: {name} − y is the derivative of a squared error by {name}, and not its own"
             change = at.batch.times(scale * error - at.adjoint(node), at.tangent(node))
             whole = whole + change
             yield Guess(at.gradient + change, "ce_treated_as_squared", cost, at.first(node), saying(said))
