@@ -24,7 +24,7 @@ from nn.matrices import Cell, Matrices, Matrix, kind_of
 from nn.sheets import BLANK, Sheet
 
 LONGEST = 1_000_000  # characters of a text that is read
-DIGITS_OF_A_NUMBER = 60
+MOST_DIGITS = 28  # of a number, as many as Decimal keeps
 FEW, MANY = 4, 38  # numbers that tell how a sheet was rounded; of so many one ends in a 0, but for 1 in 50 times
 
 
@@ -83,7 +83,7 @@ def _is_path(text: str) -> bool:
 
 
 _BLANKS = {"", "?", "??", "???", "-", "—", "–", "−", "…", "...", ".", "n/a", "na", "nan", "none", "null"}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,5})?", re.IGNORECASE | re.ASCII)
 _POWER = re.compile(r"(?<=[\d.])\s*[·*×x]\s*10\s*(?:\^|\*\*)?\s*[({]?\s*([+-]?\d+)\s*[)}]?$")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
@@ -105,7 +105,7 @@ def entry_of(given: Any, *, where: str = "") -> Entry | None:
     text = repr(given.item() if isinstance(given, np.generic) else given)
     if isinstance(given, np.floating) and given.dtype.itemsize < 8:
         text = str(given)  # the digits of its own precision
-    if not _NUMBER.fullmatch(text) or len(text) > DIGITS_OF_A_NUMBER:
+    if not _NUMBER.fullmatch(text) or len(text) > MOST_DIGITS:
         return Entry(shorten(text), problem=f"{where}{shorten(text)} is no number to compare with.")
     return Entry(text, text, not isinstance(given, int | np.integer))
 
@@ -120,14 +120,20 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
     text = _POWER.sub(r"e\1", re.sub(r"^([+-])\s+", r"\1", text))
     if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
         text = text.replace(",", ".")
-    if len(text) <= DIGITS_OF_A_NUMBER:
-        if _NUMBER.fullmatch(text) and abs(Decimal(text).adjusted()) < 400:
+    if len(text) <= MOST_DIGITS:
+        if _NUMBER.fullmatch(text) and _is_in_floats(text):
             return Entry(shorten(shown), text.lstrip("+"))
         if fraction := re.fullmatch(r"([+-]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)", text):
             with_sign, divisor = (Fraction(part) for part in fraction.groups())
             if divisor:
                 return Entry(shorten(shown), repr(float(with_sign / divisor)), True)
     return Entry(shorten(shown), problem=f"{where}“{shorten(shown)}” is no number: write it as 0.25, 3/8 or 1.2e-3.")
+
+
+def _is_in_floats(text: str) -> bool:
+    """Whether a number is neither too large nor too small for a float."""
+    value = Decimal(text)
+    return abs(value.adjusted() if value else exponent_of(value)) < 300
 
 
 class _Reader:
@@ -165,7 +171,7 @@ class _Reader:
             self.problem(shown, _brief(given), f"{where}The worksheet has no `{shorten(shown)}`. {hint}")
             return
         if isinstance(found, Cell):
-            while isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) and len(given) == 1:
+            while _is_list(given) and len(given) == 1:
                 given = given[0]
             self.set(found, entry_of(given, where=where))
         elif isinstance(given, str) and not _has_several_numbers(given):
@@ -454,7 +460,9 @@ def _tidy(text: str) -> str:
 
 
 def _is_list(given: Any) -> bool:
-    return not isinstance(given, str | bytes | Mapping) and hasattr(given, "__len__") and hasattr(given, "__iter__")
+    if isinstance(given, np.ndarray):
+        return given.ndim > 0
+    return isinstance(given, Sequence) and not isinstance(given, str | bytes)
 
 
 def _has_several_numbers(text: str) -> bool:
@@ -468,6 +476,13 @@ def _as_cell(row: list[str]) -> Any:
 
 def _brief(given: Any) -> str:
     return shorten(" ".join(str(given).split()))
+
+
+def with_zeros(text: str, place: int) -> str:
+    """A number with zeros down to a decimal place, where those are not too many."""
+    value = Decimal(text)
+    is_long = exponent_of(value) <= place or value.adjusted() - place >= MOST_DIGITS
+    return text if is_long else str(value.quantize(Decimal(1).scaleb(place)))
 
 
 class Precision:
@@ -500,9 +515,7 @@ class Precision:
         place = self._exponent(number)
         if not self.is_uniform or exponent_of(number) <= place:
             return text
-        return (
-            str(number.quantize(Decimal(1).scaleb(place))) if number.adjusted() - place < DIGITS_OF_A_NUMBER else text
-        )
+        return with_zeros(text, place)
 
     def claimed(self, entry: Entry) -> str:
         """A number with the digits that it claims."""

@@ -17,7 +17,7 @@ from engine.report import Verdict
 from engine.text import number
 from nn.activations import Array
 from nn.data import refuse_count
-from nn.filled import Entry, Filled, Precision, arranged, exponent_of, read
+from nn.filled import Entry, Filled, Precision, arranged, read, with_zeros
 from nn.following import At, Chapter, Known, Own, dependent
 from nn.matrices import KINDS, Cell, Matrix
 from nn.rounded import Rounded
@@ -257,21 +257,20 @@ class _Judged:
 
     def _following(self, text: str, entry: Entry, cell: Cell, candidates: Sequence[Rounded]) -> float | None:
         """The number by the student's own, of which this is right to its digits; None where it is of none."""
-        with_zeros = self._precision.to_its_digits(text)
-        given, half = float(text), float(half_unit(with_zeros))
+        full = self._precision.to_its_digits(text)
+        given, half = float(text), float(half_unit(full))
         for candidate in candidates:
             own, doubt = float(candidate.number[cell.at]), float(candidate.doubt[cell.at])
             slack = half + (FLOAT_RTOL if entry.is_float else 1e-9) * abs(own)
             near = abs(given - own) <= slack + (doubt if doubt <= ROUGH * abs(own) else 0.0)
-            if near and (abs(given - own) <= 1e-12 * abs(own) or self._has_enough_digits(with_zeros)):
+            if near and (abs(given - own) <= 1e-12 * abs(own) or self._has_enough_digits(full)):
                 return own
         return None
 
     def _to_digits(self, text: str) -> str:
         """A number with zeros up to as many digits as are needed: 0.25 is right for 0.25001."""
         value = Decimal(text)
-        place = value.adjusted() - self.options.digits + 1
-        return str(value.quantize(Decimal(1).scaleb(place))) if value and exponent_of(value) > place else text
+        return with_zeros(text, value.adjusted() - self.options.digits + 1) if value else text
 
     def _has_enough_digits(self, text: str) -> bool:
         return len(Decimal(text).as_tuple().digits) >= self.options.digits or self._precision.has_its_decimals(text)
@@ -280,9 +279,9 @@ class _Judged:
         """The verdict on a number by its digits, or by those that it has lost."""
         verdict, message = judge_number(text, right, self.options.digits, noise, is_float=entry.is_float)
         if verdict == "undecided":
-            with_zeros = self._precision.to_its_digits(text) if self._precision.is_uniform else self._to_digits(text)
-            judged, _ = judge_number(with_zeros, right, self.options.digits, noise)
-            if judged == "right" or (judged == "undecided" and self._precision.has_its_decimals(with_zeros)):
+            full = self._precision.to_its_digits(text) if self._precision.is_uniform else self._to_digits(text)
+            judged, _ = judge_number(full, right, self.options.digits, noise)
+            if judged == "right" or (judged == "undecided" and self._precision.has_its_decimals(full)):
                 return "right", ""
         return verdict, message
 
@@ -426,7 +425,7 @@ class _Judged:
     def _tell_following(self, cell: Cell, origin: Cell | None) -> None:
         matrices, marked = self.chapter.matrices, self.marked[cell]
         right = float(matrices.right[cell.matrix][cell.at]) * self._sign(cell.matrix)
-        printed = f"{Decimal(right).quantize(Decimal(marked.entry.text))}".replace("-", "−")
+        printed = number(right, max(len(Decimal(marked.entry.text).as_tuple().digits), self.options.digits))
         if origin is None:
             key, node = "early_rounding", matrices.node(cell)
             text = f"Right for your numbers, which were rounded on the way: without that it is {printed}."

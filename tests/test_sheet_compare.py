@@ -631,12 +631,37 @@ def test_markdown_by_hand_has_the_columns_that_it_has(sheet):
 
 
 def test_hostile_text_is_data(sheet):
-    for text in ("__import__('os')", "9" * 5000, "1e999999999", "\u202e0.1", "nan", "inf", "0x10", "1_000"):
+    for text in (
+        "__import__('os')",
+        "9" * 5000,
+        "1e999999999",
+        "\u202e0.1",
+        "nan",
+        "inf",
+        "0x10",
+        "1_000",
+        "1e-99999999999999999999",
+    ):
         row = sheet.compare({"z1_1": text, "L": "0.298371"})["z1_1"]
         assert row.verdict in ("invalid", "wrong", "undecided"), row
         assert str(row.message).isprintable()
     with pytest.raises(ValueError, match="characters"):
         sheet.compare("a\n" * 600_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_sheet_is_judged_or_refused_with_a_reason(data):
+    sheet = worksheet(mazur(), [0.05, 0.10], [0.01, 0.99], lr=RATE)
+    text = list(data.draw(st.sampled_from([sheet.to_text(), sheet.to_markdown(), sheet.to_csv()])))
+    for _ in range(data.draw(st.integers(1, 20))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place] = data.draw(st.sampled_from([*"|,;\n -e._/?∂\"'[](", "", "\x00", "9" * 40, "1e-400"]))
+    try:
+        said = str(sheet.compare("".join(text)))
+    except ValueError as error:
+        said = str(error)
+    assert said.startswith(("Worksheet of MLP", "No number of the worksheet", "This CSV can't be read"))
 
 
 # How it is told
