@@ -117,7 +117,8 @@ def softmax_rules(at: Situation) -> Iterator[Guess]:
             apart = [k for k in reached if not is_like(mistaken[k], group.by_score[k])] or reached
             wrong = at.earliest([at.first(group.scores[k]) for k in apart])
             if key == "ce_treated_as_squared":
-                wrong = at.earliest([at.first(node) for node in group.nodes if node in at.tangents] or [wrong])
+                shares = [at.first(node) for node in group.nodes if node in at.tangents]
+                wrong = at.earliest(shares) if len(shares) == len(group.nodes) else wrong
             text = at_and_said(at, group.where, said)
             yield Guess(at.gradient + change, key, cost, wrong, text)
             if len(groups) > 1:
@@ -213,7 +214,7 @@ def cross_entropy_rules(at: Situation) -> Iterator[Guess]:
         whole: Any = 0.0
         for node, error in outputs:
             name = at.name(node)
-            said = f"The loss is a cross-entropy: {name} − y is the derivative of a squared error by {name}, and not its own"
+            said = f"The loss is a cross-entropy, and you took {name} − y, which a squared error has, for ∂L/∂{name}"
             change = at.batch.times(scale * error - at.adjoint(node), at.tangent(node))
             whole = whole + change
             yield Guess(at.gradient + change, "ce_treated_as_squared", cost, at.first(node), saying(said))

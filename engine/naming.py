@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +29,7 @@ from engine.hypotheses import (
     siblings,
     sums,
 )
+from engine.printed import literal_of
 from engine.repair import Written
 from engine.report import Mistake, Row
 from engine.situation import Guess, Situation, is_like
@@ -154,6 +156,12 @@ class Asked(NamedTuple):
 Columns = Callable[[Question, Formula], Mapping[Value, Any]]
 """Values of the leaves at points that tell an answer from the right one."""
 
+
+def is_whole(formula: Formula) -> bool:
+    """Whether an answer is a whole number, which may be all that is left of a formula."""
+    return re.fullmatch(r"[-+]?\d+", literal_of(formula) or "") is not None
+
+
 MOST_CATALOGUES = 200  # that are kept for the next student
 MOST_NAMED = 20_000  # nodes of a graph in which mistakes are looked for
 
@@ -173,13 +181,18 @@ class Naming:
         if len(self.words.names) > MOST_NAMED:
             return found
         for name, row in rows.items():
-            if row.verdict == "wrong" and not row.mistakes and name in asked:
+            undecided = row.verdict == "undecided" and name in asked and is_whole(asked[name].formula)
+            if (row.verdict == "wrong" or undecided) and not row.mistakes and name in asked:
                 others = self._others(name, rows, asked)
                 beside = tuple((one.question, rows[other].answer) for other, one in others.items())
                 key = asked[name].question, row.answer, row.message, beside
                 if key not in self._met:
                     self._met[key] = self._named(row, asked[name], others)
-                found[name] = replace(self._met[key], name=name)
+                named = replace(self._met[key], name=name)
+                if not undecided:
+                    found[name] = named
+                elif named.mistakes:  # rounded it might be right, but it is what a mistake gives
+                    found[name] = replace(named, verdict="wrong", message="", node=named.mistakes[0].node)
         return found
 
     def _others(self, name: str, rows: Mapping[str, Row], asked: Mapping[str, Asked]) -> dict[str, Asked]:
@@ -207,12 +220,11 @@ class Naming:
         return found
 
     def _named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
-        over_names = any(name in self.by_name or name == "lr" for name in asked.formula.names)
         if asked.question.kind == "value":
             return row
-        if over_names:
+        if asked.formula.names or is_whole(asked.formula):
             row = self._formula_named(row, asked, others)
-        if row.verdict == "wrong" and not row.mistakes and asked.number is not None:
+        if row.verdict == "wrong" and not row.mistakes and asked.number is not None:  # at the given values alone
             row = self._number_named(row, asked, others)
         return replace(row, node=row.mistakes[0].node) if row.mistakes and row.verdict == "wrong" else row
 

@@ -91,6 +91,8 @@ def written(words: Words, node: Value) -> str:
 def _slope(words: Words, node: Value) -> str:
     """`σ′(z) = a·(1 − a)`."""
     operands = ", ".join(written(words, parent) for parent in node.parents[:1])
+    if node._row is ops.POWER:
+        return f"the derivative of {written(words, node)}, {_right(words, node, 0)},"
     return f"{node._row.symbol}′({operands}) = {_right(words, node, 0)}"
 
 
@@ -133,6 +135,11 @@ def partner(at: Local) -> tuple[int, ...]:
     """The other factor of a product; none for the bias of a weighted sum."""
     half = len(at.node.parents) // 2
     return () if at.operand >= 2 * half else ((at.operand + half) % (2 * half),)
+
+
+def is_curve(at: Local) -> bool:
+    """Whether a function of one operand is taken, or a power of it."""
+    return at.operand == 0 and (at.row is not ops.POWER or at.node.parents[1].is_constant)
 
 
 def is_weight(node: Value, place: int) -> bool:
@@ -315,8 +322,8 @@ RULES: tuple[Rule, ...] = (
         "activation_derivative_missing",
         "you left out {slope}",
         lambda at: 1.0,
-        FUNCTIONS,
-        lambda at: at.operand == 0,
+        [*FUNCTIONS, ops.POWER],
+        is_curve,
         cost=1.0,
     ),
     Rule(
@@ -324,7 +331,7 @@ RULES: tuple[Rule, ...] = (
         "you took the derivative of {function} at {node} and not at {parent}",
         lambda at: at.rule(at.again(at.out), at.out),
         [*FUNCTIONS, ops.POWER],
-        lambda at: at.operand == 0 and (at.row is not ops.POWER or at.node.parents[1].is_constant),
+        is_curve,
         cost=1.1,
     ),
     Rule(
@@ -374,8 +381,8 @@ RULES: tuple[Rule, ...] = (
         "activation_derivative_twice",
         "you used {slope} twice",
         lambda at: at.derivative**2,
-        FUNCTIONS,
-        lambda at: at.operand == 0,
+        [*FUNCTIONS, ops.POWER],
+        is_curve,
         cost=1.3,
     ),
     Rule(
@@ -458,20 +465,16 @@ RULES: tuple[Rule, ...] = (
     *[
         Rule("integrated_instead", "you integrated {function}, and its derivative was asked", gives, (row,), cost=1.6)
         for row, gives in (
-            (ops.SIN, lambda at: -ops.COS(at.x)),
             (ops.LOG, lambda at: at.x * at.out - at.x),
             (ops.SQRT, lambda at: at.x * at.out * (2.0 / 3.0)),
             (ops.SIGMOID, lambda at: ops.SOFTPLUS(at.x)),
             (ops.TANH, lambda at: ops.LOG(ops.COSH(at.x))),
         )
     ],
-    Rule(
-        "integrated_instead",
-        "you integrated {function}, and its derivative was asked",
-        lambda at: ops.SIN(at.x),
-        (ops.COS,),
-        cost=2.0,
-    ),
+    *[
+        Rule("integrated_instead", "you integrated {function}, and its derivative was asked", gives, (row,), cost=2.0)
+        for row, gives in ((ops.SIN, lambda at: -ops.COS(at.x)), (ops.COS, lambda at: ops.SIN(at.x)))
+    ],
     Rule(
         "power_rule_on_exponential",
         "you took the rule for a power of {other}, and {parent} is the exponent",
@@ -735,8 +738,10 @@ def cost_of(rule: Rule, local: Local) -> float:
         return 0.9 if local.parent.label.casefold().startswith(("th", "θ")) else rule.cost
     if rule.key in ("sum_for_mean", "mean_twice") and share(local) == 2.0:  # or is it the ½ of a square?
         return rule.cost if are_examples(summands(local.parent)) else rule.cost + 1.0
-    if rule.key == "derivative_at_a_not_z" and local.row is ops.POWER:
+    if local.row is ops.POWER and rule.key.startswith(("activation", "derivative_at")):
         return 2.6
+    if rule.key == "bias_chain" and local.parent.op:
+        return rule.cost + 0.6
     if rule.key != "sign_flipped" or rule.cost == 1.0:
         return rule.cost
-    return 1.8 if local.row in (ops.COS, ops.DIVIDE) else rule.cost
+    return 1.8 if local.row in (ops.SIN, ops.COS, ops.DIVIDE) else rule.cost
