@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine import ops
 from engine.arrays import array, derivatives, gaps, quiet
 from engine.batch import Batch
 from engine.graph import computed_nodes
@@ -22,6 +23,7 @@ MOST_KEPT = 2**23  # numbers of a graph that are kept for the next question
 UP, DOWN = 1.0 + 2.0**-52, 1.0 - 2.0**-53  # times a number: a unit in its last place, or two
 SMALLEST = 2.0**-1022  # with all its digits
 LARGE = 2.0**500
+SUMS = (ops.ADD, ops.SUBTRACT, ops.TOTAL)  # in which terms may cancel
 PATTERNS = 4  # all up, all down, and two mixtures
 
 Leaves = Mapping[Value, np.ndarray]
@@ -193,6 +195,10 @@ def _nudged(batch: Batch, ground: Ground, order: Sequence[Value], leading: set[V
             return node.data
         if node not in moved:
             moved[node] = moved_by(batch.value(node), ground.nudges[node])
+            if node._row in SUMS:  # where terms cancel, as in 1 − a, their roundings are left
+                ways = np.where(ground.nudges[node] > 1.0, 1.0, -1.0)
+                largest = reduce(np.maximum, [np.abs(batch.value(parent)) for parent in node.parents])
+                moved[node] = moved[node] + ways * np.spacing(largest)
         return moved[node]
 
     found = {}
