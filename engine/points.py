@@ -24,6 +24,7 @@ UP, DOWN = 1.0 + 2.0**-52, 1.0 - 2.0**-53  # times a number: a unit in its last 
 SMALLEST = 2.0**-1022  # with all its digits
 LARGE = 2.0**500
 SUMS = (ops.ADD, ops.SUBTRACT, ops.TOTAL)  # in which terms may cancel
+NEVER_FLAT = (ops.DIVIDE, ops.EXP, ops.SIGMOID, ops.TANH, ops.SOFTPLUS, ops.LOGSIGMOID)  # a derivative of 0 is lost
 PATTERNS = 4  # all up, all down, and two mixtures
 
 Leaves = Mapping[Value, np.ndarray]
@@ -158,7 +159,9 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
         moderate = moderate & (idle | (_is_moderate(exact[node]) & _is_moderate(batch.value(node))))
         for place, parent in receivers(node):
             if parent in leading:
-                moderate = moderate & (idle | _is_moderate(batch.local[node][place]))
+                local = batch.local[node][place]
+                vanished = node._row in NEVER_FLAT and (local == 0.0) & (batch.value(node) != 0.0)
+                moderate = moderate & (idle | (_is_moderate(local) & ~np.asarray(vanished)))
             if parent is target:
                 term = np.abs(batch.times(exact[node], batch.local[node][place]))
                 largest = np.fmax(largest, np.where(np.isfinite(term), term, 0.0))
