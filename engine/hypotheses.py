@@ -325,6 +325,9 @@ def biases(at: Situation) -> Iterator[Guess]:
 def factors(at: Situation) -> Iterator[Guess]:
     """The whole answer by a factor that people lose, wherever they lost it."""
     top = at.first(at.root)
+    if at.own:  # where all that is not known to be right comes together
+        through = (one for one in at.order if one.label and is_like(at.adjoint(one) * at.tangent(one), at.gradient))
+        top = next((one for one in through if one is not at.root and one not in at.own), at.target)
     sizes = sorted(at_sizes(at) | _divisors(at))
     known = [
         (-1.0, "sign_flipped", 2.6, "The sign is lost: your answer is the right one times −1"),

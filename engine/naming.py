@@ -224,9 +224,16 @@ class Naming:
             return row
         if asked.formula.names or is_whole(asked.formula):
             row = self._formula_named(row, asked, others)
-        if row.verdict == "wrong" and not row.mistakes and asked.number is not None:  # at the given values alone
+        if row.verdict == "wrong" and not row.mistakes and asked.number is not None and self._is_of_numbers(asked):
             row = self._number_named(row, asked, others)
         return replace(row, node=row.mistakes[0].node) if row.mistakes and row.verdict == "wrong" else row
+
+    def _is_of_numbers(self, asked: Asked) -> bool:
+        """Whether an answer is a number, or a formula with given values put in, which says something there alone."""
+        given = {abs(node.data) for node in self.by_name.values() if not node.op}
+        return not asked.formula.names or any(
+            abs(float(asked.formula.literal_text(one))) in given for one in asked.formula.literals
+        )
 
     def _formula_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
         question = asked.question
@@ -265,7 +272,7 @@ class Naming:
             if one.number is not None
         }
         slack = LOOSE * abs(given) if own else 0.0  # the numbers that it comes from were rounded
-        tried = [(own, reach), (own, reach + slack), ({}, reach)] if own else [({}, reach)]
+        tried = [(own, reach), (own, reach + slack)] if own else [({}, reach)]
         for gradients, far in tried:
             catalogue = self._catalogue(question, gradients)
             fits = fits_number(catalogue.at, given, far)

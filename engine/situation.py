@@ -5,6 +5,7 @@ One reverse sweep gives the adjoints A = ∂root/∂node and one forward sweep t
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -178,29 +179,43 @@ class Situation:
                 found.setdefault(_family_key(node), []).append(node)
         return found
 
+    @cached_property
+    def _by_indices(self) -> dict[str, dict[tuple[int, ...], Value]]:
+        return {key: {indices_of(node.label): node for node in found} for key, found in self.families.items()}
+
+    def transposed(self, node: Value) -> Value | None:
+        """The other node of the family with the same indices the other way round."""
+        other = self._by_indices.get(_family_key(node), {}).get(indices_of(node.label)[::-1])
+        return None if other is node else other
+
     def family(self, node: Value) -> list[Value]:
         """The nearest other nodes of the family: the transposed first, and then those that share an index."""
         if node not in self._nearest:
-            mine = indices_of(node.label)
+            mine, turned = indices_of(node.label), self.transposed(node)
 
-            def distance(other: Value) -> tuple[int, int]:
-                theirs = indices_of(other.label)
-                if theirs == mine[::-1]:
-                    return 0, 0
-                shared = sum(a == b for a, b in zip(mine, theirs, strict=False))
-                return 2 - shared, sum(abs(a - b) for a, b in zip(mine, theirs, strict=False))
+            def distance(one: tuple[tuple[int, ...], Value]) -> tuple[int, int]:
+                steps = [abs(a - b) for a, b in zip(mine, one[0], strict=False)]
+                return 0 if one[1] is turned else 1 + sum(map(bool, steps)), sum(steps)
 
-            others = [one for one in self.families.get(_family_key(node), []) if one is not node]
-            self._nearest[node] = sorted(others, key=distance)[:MOST_SIBLINGS]
+            others = self._by_indices.get(_family_key(node), {}).items()
+            nearest = heapq.nsmallest(MOST_SIBLINGS + 1, others, key=distance)
+            self._nearest[node] = [other for _, other in nearest if other is not node][:MOST_SIBLINGS]
         return self._nearest[node]
 
     # Words
 
     def owner(self, node: Value) -> Value:
         """The labelled node whose formula a node stands in; itself, where it has a label."""
-        while not node.label and node is not self.root and node in self.words.feeds:
-            node = self.words.feeds[node][0][0]
-        return node
+        return self._owners.get(node, node)
+
+    @cached_property
+    def _owners(self) -> dict[Value, Value]:
+        owners: dict[Value, Value] = {}
+        for node in self.order:  # consumers first
+            named = node.label or node is self.root or node not in self.words.feeds
+            consumer = node if named else self.words.feeds[node][0][0]
+            owners[node] = node if named else owners.get(consumer, consumer)
+        return owners
 
     def at(self, node: Value) -> str:
         """`At a = σ(z)`: the formula in which the node stands."""

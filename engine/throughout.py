@@ -24,7 +24,6 @@ from engine.situation import (
     Guess,
     Situation,
     family_of,
-    indices_of,
     is_like,
     saying,
     text_of,
@@ -113,12 +112,7 @@ def exchanges(at: Situation) -> Iterator[Guess]:
             for deep, out in ((False, False), (True, False), (True, True)):
                 if change := _with_values(at, anew, deep=deep, out=out):
                     tried.append((change, text))
-        transposed = {
-            one: at.value(other)
-            for one in members
-            for other in at.family(one)[:1]
-            if indices_of(other.label) == indices_of(one.label)[::-1]
-        }
+        transposed = {one: at.value(turned) for one in members if (turned := at.transposed(one)) is not None}
         if len(transposed) > 2 and (change := _with_values(at, transposed)):
             text = saying(f"You took the matrix of {members[0].label} where its transpose belongs")
             tried.append((change, text))
