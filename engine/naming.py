@@ -41,7 +41,7 @@ MOST_TOLD = 4  # mistakes that cannot be told apart
 UNLIKELIER = 1.0  # a mistake that costs so much more than the likeliest is not told
 LIKELY = 2.0  # the cost up to which nobody looks for a mistake in several places
 BLOCK = 2_000  # guesses that are looked at together
-LOOSE = 2e-3  # relative slack for the rounding of the numbers that a number comes from
+LOOSE, TINY = 1e-2, 1e-300  # the most slack for the rounding of the numbers that a number comes from
 SAME = 1e-7  # relative difference within which a formula is what a mistake gives
 
 Family = Callable[[Situation], Iterable[Guess]]
@@ -271,7 +271,10 @@ class Naming:
             for one in others.values()
             if one.number is not None
         }
-        slack = LOOSE * abs(given) if own else 0.0  # the numbers that it comes from were rounded
+        rounded = [
+            one.number.reach / max(abs(one.number.own), TINY) for one in others.values() if one.number is not None
+        ]
+        slack = min(3.0 * max(rounded, default=0.0), LOOSE) * abs(given)  # of the numbers that it comes from
         tried = [(own, reach), (own, reach + slack)] if own else [({}, reach)]
         for gradients, far in tried:
             catalogue = self._catalogue(question, gradients)

@@ -126,7 +126,9 @@ def exchanges(at: Situation) -> Iterator[Guess]:
             difference = at.adjoint(other) - at.adjoint(one)
             change = at.batch.times(difference, at.tangent(one)) - at.batch.times(difference, at.tangent(other))
             text = text_of("You exchanged ∂{root}/∂{one} and ∂{root}/∂{other}", at, one, one=one, other=other)
-            yield Guess(at.gradient + change, "transposed_index", 2.0, at.earliest([one, other]), text)
+            below = [p for node in (one, other) for p in ([node] if node not in at.own else node.parents)]
+            wrong = at.earliest([at.first(node) for node in below])
+            yield Guess(at.gradient + change, "transposed_index", 2.0, wrong, text)
 
 
 def _pairs(at: Situation, members: Sequence[Value], used: Collection[Value]) -> list[tuple[Value, Value]]:
