@@ -118,7 +118,7 @@ def softmax_rules(at: Situation) -> Iterator[Guess]:
             wrong = at.earliest([at.first(group.scores[k]) for k in apart])
             if key == "ce_treated_as_squared":
                 shares = [at.first(node) for node in group.nodes if node in at.tangents]
-                wrong = at.earliest(shares) if len(shares) == len(group.nodes) else wrong
+                wrong = at.earliest(shares or [wrong])
             text = at_and_said(at, group.where, said)
             yield Guess(at.gradient + change, key, cost, wrong, text)
             if len(groups) > 1:
