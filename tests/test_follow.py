@@ -133,7 +133,8 @@ def test_one_slip_is_one_wrong_row(graph, seed, share, values, rounds):
         (slip,) = planted
         assert report[slip].verdict == "wrong" or float(answers[slip]) == 0.0, str(report)
         assert set(wrong(report)) <= {slip}, str(report)
-        assert report[slip].node in (None, slip.removeprefix("value(").removesuffix(")"))
+        node = report[slip].node
+        assert node in (None, slip.removeprefix("value(").removesuffix(")")) or node not in answers, str(report)
         if rounds:
             assert report.credit[0] == len(report) - 1, str(report)
 
