@@ -17,7 +17,7 @@ from engine.value import Value
 from engine.walk import Step
 
 SAME = 1e-9  # relative difference within which two numbers are taken for one
-UNLIKELIER = 0.5  # of mistakes that give one number, those that cost so much more than the likeliest are not told
+UNLIKELIER = 0.7  # of mistakes that give one number, those that cost so much more than the likeliest are not told
 
 
 class Hypothesis(NamedTuple):
