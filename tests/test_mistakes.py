@@ -13,7 +13,9 @@ from engine.explain import Words
 from engine.graph import computed_nodes
 from engine.mistakes import likely_mistakes
 from engine.rules import RULES, Local, tried_rules
+from tests.derivations.planted import KEYS as PLANTED
 from tests.strategies import graphs, worked
+from tests.terminals import ROOT
 
 
 def step_at(loss, name=None):
@@ -246,6 +248,12 @@ KEYS = {
     "power_rule_on_exponential", "quotient_rule", "integrated_instead", "abs_sign_missing", "wrong_variable",
     "no_accumulation_reset", "value_for_gradient", "factor_half_ignored", "chain_inner_missing", "threshold_sign",
 }  # fmt: skip
+
+
+def test_every_key_stands_in_the_table_of_the_readme():
+    told = re.findall(r"^\| `(\w+)` \| \w", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {*KEYS, *PLANTED, *(rule.key for rule in RULES)} <= {*told}
+    assert len(told) == len({*told}) == 41
 
 
 def test_an_infinite_number_is_not_asked():
