@@ -100,7 +100,7 @@ class Agreement:
         self.by_name = {
             name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
         }
-        self._tried: dict[Question, Tried] = {}
+        self._tried: dict[tuple[str, Question], Tried] = {}
 
     # The engine's answer
 
@@ -125,14 +125,15 @@ class Agreement:
 
     def points(self, question: Question) -> Tried:
         """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
-        if question not in self._tried:
+        key = self.convention, question
+        if key not in self._tried:
             parts = [self.drawn()]
             tried = self.tried_at(question, parts[0])
             while tried.count < POINTS // 2 and len(parts) < MOST_ROUNDS:
                 parts.append(self.drawn(len(parts)))
                 tried = self.tried_at(question, Points.joined(parts))
-            self._tried[question] = tried
-        return self._tried[question]
+            self._tried[key] = tried
+        return self._tried[key]
 
     def drawn(self, number: int = 0) -> Points:
         """The points that answers are tried at, and more of them."""

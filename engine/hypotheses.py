@@ -25,15 +25,13 @@ from engine.rules import (
     Local,
     Rule,
     cost_of,
+    factors,
     is_term,
     is_weight,
     partner,
     subsets,
     summands,
     tried_rules,
-)
-from engine.rules import (
-    factors as factors_of,
 )
 from engine.situation import (
     MOST_SIBLINGS,
@@ -188,7 +186,7 @@ def _by_examples(at: Situation, paths: Sequence[Edge]) -> bool:
     return all(len(one) == 1 for one in examples) and len(set(examples)) == len(paths)
 
 
-def at_sizes(at: Situation) -> set[int]:
+def _sizes(at: Situation) -> set[int]:
     """How many terms the means and sums on the way have."""
     sizes = {len(node.parents) for node in at.order if node._row in (ops.MEAN, ops.TOTAL)}
     sizes |= {len(summands(node)) for node in at.order if node._row in (ops.ADD, ops.SUBTRACT)}
@@ -301,8 +299,8 @@ def _factors_beside(at: Situation, edge: Edge) -> list[Value]:
     if edge.node._row not in SUMS:
         return []
     products = [one for one in unlabelled_below(at.owner(edge.node), at.words.rank) if one._row in PRODUCTS]
-    factors = [p for one in products for p in one.parents if not p.is_constant and p is not edge.parent]
-    return list(dict.fromkeys(factors))
+    found = [p for one in products for p in one.parents if not p.is_constant and p is not edge.parent]
+    return list(dict.fromkeys(found))
 
 
 def biases(at: Situation) -> Iterator[Guess]:
@@ -322,13 +320,13 @@ def biases(at: Situation) -> Iterator[Guess]:
             yield Guess(at.with_change(edge.parent, change), "bias_chain", 1.4, edge.parent, text)
 
 
-def factors(at: Situation) -> Iterator[Guess]:
+def whole_answers(at: Situation) -> Iterator[Guess]:
     """The whole answer by a factor that people lose, wherever they lost it."""
     top = at.first(at.root)
     if at.own:  # where all that is not known to be right comes together
         through = (one for one in at.order if one.label and is_like(at.adjoint(one) * at.tangent(one), at.gradient))
         top = next((one for one in through if one is not at.root and one not in at.own), at.target)
-    sizes = sorted(at_sizes(at) | _divisors(at))
+    sizes = sorted(_sizes(at) | _divisors(at))
     known = [
         (-1.0, "sign_flipped", 2.6, "The sign is lost: your answer is the right one times −1"),
         (2.0, "factor_half_ignored", 2.8, "A factor ½ is missing: your answer is twice the right one"),
@@ -425,7 +423,7 @@ def inner_left_out(at: Situation) -> Iterator[Guess]:
 
 def _weighted_sum(at: Situation, node: Value) -> Iterator[Guess]:
     """A product of two variables within a weighted sum, whose derivative was taken as a product."""
-    for first, second, place in factors_of(node):
+    for first, second, place in factors(node):
         if place == 0 and first in at.tangents and second in at.tangents:
             u, v, du, dv = at.value(first), at.value(second), at.tangent(first), at.tangent(second)
             change = at.batch.times(at.adjoint(node), du * dv - du * v - u * dv)

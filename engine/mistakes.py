@@ -12,11 +12,12 @@ from typing import NamedTuple
 from engine.blanks import Blank, blanks
 from engine.explain import Words
 from engine.report import Mistake
-from engine.rules import FUNCTIONS, Local, Rule, subsets, tried_rules
+from engine.rules import FUNCTIONS, Local, Rule, cost_of, subsets, tried_rules
 from engine.value import Value
 from engine.walk import Step
 
 SAME = 1e-9  # relative difference within which two numbers are taken for one
+UNLIKELIER = 0.7  # of mistakes that give one number, those that cost so much more than the likeliest are not told
 
 
 class Hypothesis(NamedTuple):
@@ -30,8 +31,12 @@ def local_mistakes(words: Words, node: Value, operand: int) -> list[Hypothesis]:
     """What ∂node/∂parent would be by each mistake, for one operand of the node, the likeliest first."""
     local = Local(node, operand, node.data, tuple([p.data for p in node.parents]), node.local_derivatives)
     parent = words.names[local.parent]
-    tried = sorted(tried_rules(local), key=lambda one: one[0].cost)
-    found = [Hypothesis(_number(rule, at), Mistake(rule.key, parent, at.said(rule.text, words))) for rule, at in tried]
+    likeliest: dict[str, float] = {}  # the lowest cost of each number
+    found = []
+    for rule, at in sorted(tried_rules(local), key=lambda one: cost_of(*one)):
+        number, cost = _number(rule, at), cost_of(rule, at)
+        if cost <= likeliest.setdefault(f"{number:.9g}", cost) + UNLIKELIER:
+            found.append(Hypothesis(number, Mistake(rule.key, parent, at.said(rule.text, words))))
     if node._row not in FUNCTIONS:
         value = f"you gave the value of {words.names[node]}"
         found.append(Hypothesis(node.data, Mistake("value_for_gradient", parent, value)))
@@ -62,7 +67,7 @@ def contribution_mistakes(
     if all(number != 1.0 for number, _ in local):  # else it is said already what was left out
         unchanged = f"you gave {words.gradient_of(node)}, not yet carried on to {there}"
         found.append(Hypothesis(grad, Mistake("stopped_early", there, unchanged)))
-    received = "you added what was received before; asked is what this step adds"
+    received = "you added what was received before, and what this step adds was asked"
     found.append(Hypothesis(before + grad * derivative, Mistake("no_accumulation_reset", there, received)))
     if all(number != parent.data for number, _ in found):
         found.append(Hypothesis(parent.data, Mistake("value_for_gradient", there, f"you gave the value of {there}")))
@@ -83,9 +88,9 @@ def sum_mistakes(words: Words, node: Value, received: Sequence[float]) -> list[H
             Mistake("paths_multiplied_not_added", here, "you multiplied the paths, and they are added"),
         )
     )
-    found.append(Hypothesis(-right, Mistake("sign_flipped", here, "you lost the sign of the sum")))
+    found.append(Hypothesis(-right, Mistake("sign_flipped", here, "you turned the sign of the sum")))
     found += [
-        Hypothesis(right - 2.0 * term, Mistake("sign_flipped", here, f"you lost the sign of the path by {sender}"))
+        Hypothesis(right - 2.0 * term, Mistake("sign_flipped", here, f"you turned the sign of the path by {sender}"))
         for term, sender in zip(received, senders, strict=True)
     ]
     found.append(Hypothesis(node.data, Mistake("value_for_gradient", here, f"you gave the value of {here}")))

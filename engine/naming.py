@@ -1,148 +1,30 @@
-"""Which mistake a wrong answer was: the hypotheses that give it, the likeliest first."""
+"""Names the mistakes in the wrong answers of a report, and sees what follows rightly from a wrong formula."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine.answers import Question
-from engine.arrays import quiet
 from engine.batch import Batch
-from engine.cross_entropy import cross_entropy_rules, softmax_rules
+from engine.catalogue import Catalogue, fits_number, of_formula
 from engine.explain import Words
 from engine.follow import Number
 from engine.formula import Formula
-from engine.hypotheses import (
-    adjoints_of_others,
-    biases,
-    edges,
-    factors,
-    fan_out,
-    inner_left_out,
-    operations,
-    siblings,
-    sums,
-)
 from engine.printed import literal_of
 from engine.repair import Written
 from engine.report import Mistake, Row
-from engine.situation import Guess, Situation, is_like
-from engine.text import shorten
-from engine.throughout import exchanges, throughout, updated_weights
+from engine.situation import Situation, is_like
 from engine.value import Value
 
-MOST_TOLD = 4  # mistakes that cannot be told apart
-UNLIKELIER = 1.0  # a mistake that costs so much more than the likeliest is not told
-LIKELY = 2.0  # the cost up to which nobody looks for a mistake in several places
-BLOCK = 2_000  # guesses that are looked at together
+MOST_CATALOGUES = 200  # that are kept for the next student
+MOST_NODES = 4_000  # of a graph in which mistakes are looked for
 LOOSE, TINY = 1e-2, 1e-300  # the most slack for the rounding of the numbers that a number comes from
-SAME = 1e-7  # relative difference within which a formula is what a mistake gives
-
-Family = Callable[[Situation], Iterable[Guess]]
-FIRST: tuple[Family, ...] = (
-    edges, biases, fan_out, sums, softmax_rules, cross_entropy_rules, adjoints_of_others, operations, inner_left_out,
-    siblings, factors,
-)  # fmt: skip
-FURTHER: tuple[Family, ...] = (throughout, exchanges, updated_weights)  # these need sweeps of their own
-
-Fits = Callable[[Any], Any]
-"""For rows of gradients, a row for each guess, which of them are the answer."""
-
-
-class Catalogue:
-    """The guesses about one situation, made once, and which of them give an answer."""
-
-    def __init__(self, at: Situation) -> None:
-        self.at = at
-        self._made: dict[tuple[Family, ...], list[tuple[Any, list[Guess]]]] = {}
-
-    def mistakes(self, fits: Fits) -> tuple[Mistake, ...]:
-        """The mistakes that give an answer, the likeliest first; none where no known mistake does."""
-        at = self.at
-        with quiet():
-            found = self._fitting(fits, FIRST)
-            if min((guess.cost for guess in found), default=LIKELY) >= LIKELY:
-                found += self._fitting(fits, FURTHER)
-        ranked = sorted(found, key=lambda guess: (guess.cost, -at.place.get(guess.wrong, 0)))
-        told: dict[tuple[str, Any], Mistake] = {}
-        for guess in ranked:
-            if guess.cost > ranked[0].cost + UNLIKELIER or len(told) == MOST_TOLD:
-                break
-            if (guess.key, guess.wrong) not in told:
-                told[guess.key, guess.wrong] = Mistake(guess.key, at.words.names[guess.wrong], guess.text())
-        return tuple(told.values())
-
-    def _fitting(self, fits: Fits, families: tuple[Family, ...]) -> list[Guess]:
-        if families not in self._made:
-            self._made[families] = list(self._blocks(families))
-        return [guesses[row] for gradients, guesses in self._made[families] for row in np.flatnonzero(fits(gradients))]
-
-    def _blocks(self, families: tuple[Family, ...]) -> Iterator[tuple[Any, list[Guess]]]:
-        guesses = (guess for family in families for guess in family(self.at))
-        while block := list(islice(guesses, BLOCK)):
-            gradients = np.empty((len(block), self.at.batch.size))
-            for row, guess in enumerate(block):
-                gradients[row] = guess.gradient
-            yield gradients, [guess._replace(gradient=None) for guess in block]
-
-
-def fits_formula(at: Situation, given: Any, rtol: float = SAME) -> Fits | None:
-    """Whether a gradient is the function that was answered; None where the points do not tell it from the right one."""
-    defined = np.isfinite(given) & np.isfinite(at.gradient)
-    given, right = np.asarray(given)[defined], np.asarray(at.gradient)[defined]
-    if not given.size:
-        return None
-    tolerance = rtol * np.abs(given) + 1e-9 * np.abs(right) + 1e-12 * np.max(np.abs(given), initial=0.0)
-    if not np.any(np.abs(given - right) > 2.0 * tolerance):
-        return None
-    return lambda gradients: np.all(np.abs(gradients[:, defined] - given) <= tolerance, axis=1)
-
-
-def fits_number(at: Situation, given: float, reach: float) -> Fits | None:
-    """Whether a gradient is a number that was printed with some digits, whose rounding may reach so far.
-
-    None where the number is too near the right one to tell.
-    """
-    right = float(at.gradient[0])
-    if not abs(given - right) > 2.0 * reach:
-        return None
-    return lambda gradients: np.abs(gradients[:, 0] - given) <= np.minimum(reach, 0.5 * np.abs(gradients[:, 0] - right))
-
-
-def of_formula(
-    at: Situation, written: Written, given: Any, known: Mapping[str, Any]
-) -> tuple[tuple[Mistake, ...], str]:
-    """The mistakes that give a formula, and else its smallest repair over the names `known`.
-
-    `given` is the gradient that the formula stands for, which is its values, or what follows from them.
-    """
-    fits = fits_formula(at, given)
-    if fits is None:
-        return (), ""
-    found = integrated(at, written)
-    found += tuple(one for one in Catalogue(at).mistakes(fits) if not found or one.key != found[0].key)
-    return found, "" if found else written.repair(at.gradient + (written.values - given), known)
-
-
-def integrated(at: Situation, written: Written) -> tuple[Mistake, ...]:
-    """The answer was integrated, where its own derivative by the target is the root."""
-    tangents = at.batch.tangents(at.target)
-    by_name = {at.words.names[node]: tangent for node, tangent in tangents.items()}
-    derivative, root = written.derivative(by_name), at.value(at.root)
-    if not np.all(np.abs(derivative - root) <= SAME * (np.abs(derivative) + np.abs(root))):
-        return ()
-    names = at.words.names
-    told = f"You integrated: the derivative of your answer by {names[at.target]} is {shorten(names[at.root])} itself."
-    return (Mistake("integrated_instead", names[at.target], told),)
-
-
-# The wrong answers of a report
 
 
 class Asked(NamedTuple):
@@ -162,10 +44,6 @@ def is_whole(formula: Formula) -> bool:
     return re.fullmatch(r"[-+]?\d+", literal_of(formula) or "") is not None
 
 
-MOST_CATALOGUES = 200  # that are kept for the next student
-MOST_NAMED = 20_000  # nodes of a graph in which mistakes are looked for
-
-
 class Naming:
     """Names the mistakes in the answers about one graph; `columns` gives points to look at a formula."""
 
@@ -178,7 +56,7 @@ class Naming:
     def named(self, rows: Mapping[str, Row], asked: Mapping[str, Asked]) -> dict[str, Row]:
         """The rows with the mistakes of the wrong ones, and what follows rightly from a wrong formula made right."""
         found = dict(rows)
-        if len(self.words.names) > MOST_NAMED:
+        if len(self.words.names) > MOST_NODES:
             return found
         for name, row in rows.items():
             undecided = row.verdict == "undecided" and name in asked and is_whole(asked[name].formula)

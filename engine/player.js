@@ -405,7 +405,7 @@ function judged(typed, question, mistakes) {
   }
   const mistaken = (number) => given === number || (digits >= 3 && near(number, 1e-9)); // which has nine digits
   const told = question.near.filter(([number]) => mistaken(number)).map(([, place]) => mistakes[place]);
-  return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join(", or ")}.` : "Wrong." };
+  return { kind: "wrong", text: told.length ? `Wrong. Perhaps ${told.slice(0, 3).join("; or ")}.` : "Wrong." };
 }
 
 // Links: #step=7, and with several players #step=7,3

@@ -157,7 +157,7 @@ def _fitting(hypotheses: Sequence[Hypothesis], fits: Callable[[float], bool]) ->
 
 
 def _perhaps(mistakes: Sequence[Mistake]) -> str:
-    return f"Perhaps {', or '.join(mistake.text for mistake in mistakes)}." if mistakes else ""
+    return f"Perhaps {'; or '.join(mistake.text for mistake in mistakes)}." if mistakes else ""
 
 
 def judge_blank(walk: Backprop, blank: Blank, answer: str, source: Source | None = None) -> Prediction:

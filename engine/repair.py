@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from engine.formula import CONSTANTS, Formula
 from engine.graph import forward_order, nodes
 from engine.rules import written
 from engine.symbols import Symbol
-from engine.text import number
 from engine.value import Value, record
 
 SAME = 1e-7
@@ -68,12 +67,17 @@ class Written:
 
         root = formula.evaluate(occurrences, apply=apply, literal=literal)
         self.root = root if isinstance(root, Value) else Value(float(root))
-        self.stands_for = occurrences.stands_for
+        self.stands_for, self._literals = occurrences.stands_for, literals
         leaves = {leaf: values[name] for leaf, name in self.stands_for.items()} | literals
         leaves = {leaf: array(np.broadcast_to(data, size)) for leaf, data in leaves.items()}
         self.batch = Batch(self.root, leaves, forward=forward_order(self.root))
         if not self.root.op:
             self.batch.values.setdefault(self.root, array(np.full(size, self.root.data)))
+
+    @property
+    def has_rounded_constants(self) -> bool:
+        """Whether a constant of the formula may have been rounded: it has a point and three digits or more."""
+        return any("." in leaf.label and len(leaf.label.replace(".", "").lstrip("0")) >= 3 for leaf in self._literals)
 
     @property
     def values(self) -> Any:
@@ -90,8 +94,8 @@ class Written:
     def repair(self, right: Any, known: Mapping[str, Any]) -> str:
         """The smallest change that makes the formula `right`, in words; empty where none is found.
 
-        Each piece x is moved to x + (right − given)/(∂given/∂x), and it is seen whether that is something people write
-        over the names `known`.
+        Each piece is moved to where the formula is right, as if linear in it, or inversely proportional to it. If it
+        is right there, it is seen whether the piece is then something people write over the names `known`.
         """
         with quiet():
             return self._repair(np.asarray(right), known)
@@ -101,18 +105,19 @@ class Written:
         words = Words(self.root)
         consumer = {parent: (node, place) for node in self.batch.forward for place, parent in enumerate(node.parents)}
         library = _library(known, self.batch.size)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, int, str]] = []
         pieces = [node for node in nodes(self.root) if node in adjoints or node is self.root][:MOST_PIECES]
         for piece in pieces:
             x = self.batch.value(piece)
-            needed = x + (right - self.values) / adjoints.get(piece, 1.0)
-            if not np.isfinite(needed).all() or not _same(self._with(piece, needed, consumer), right):
-                continue
             own = Symbol.of(words.in_names[piece])
-            for change in _recognised(np.asarray(x), needed, own, library):
-                what = written(words, piece)
-                found.append((change.size + own.length, f"With {change.text} in place of {what} it is right."))
-        return min(found, default=(0, ""))[1]
+            # where the formula is linear in the piece, and where it is inversely proportional to it
+            for needed in (x + (right - self.values) / adjoints.get(piece, 1.0), x * self.values / right):
+                if not np.isfinite(needed).all() or not _same(self._with(piece, needed, consumer), right):
+                    continue
+                for text in _recognised(np.asarray(x), needed, own, library):
+                    said = f"With {text} in place of {written(words, piece)} it is right."
+                    found.append((len(f"{text}{own}"), len(f"{text}"), said))
+        return min(found, default=(0, 0, ""))[-1]
 
     def _with(self, piece: Value, values: Any, consumer: Mapping[Value, tuple[Value, int]]) -> Any:
         """What the formula gives with other values of one piece."""
@@ -128,11 +133,6 @@ def _same(one: Any, other: Any) -> bool:
     return bool(np.all(np.abs(one - other) <= SAME * (np.abs(one) + np.abs(other))))
 
 
-class _Change(NamedTuple):
-    size: int
-    text: Symbol
-
-
 def _library(known: Mapping[str, Any], size: int) -> list[tuple[Symbol, Any]]:
     """What a repair may bring in: the names, and what activations have for derivatives."""
     found: list[tuple[Symbol, Any]] = []
@@ -143,16 +143,16 @@ def _library(known: Mapping[str, Any], size: int) -> list[tuple[Symbol, Any]]:
     return found
 
 
-def _recognised(x: Any, needed: Any, own: Symbol, library: list[tuple[Symbol, Any]]) -> Iterator[_Change]:
+def _recognised(x: Any, needed: Any, own: Symbol, library: list[tuple[Symbol, Any]]) -> Iterator[Symbol]:
     """The ways to write what is needed in place of x."""
+    needed = np.where(np.abs(needed) <= SAME * np.abs(x), 0.0, needed)  # what rounding leaves of x − x
     constant = _nice(needed)
     if constant is not None:
-        text = Symbol.of(constant)
-        yield _Change(len(str(text)), text)
+        yield Symbol.of(constant)
     ratio = needed / x
     factor = _nice(ratio)
     if factor is not None:
-        yield _Change(len(number(factor)), factor * own)
+        yield factor * own
     stacked = np.array([values for _, values in library]) if library else np.empty((0, x.size))
     ways: list[tuple[Any, Callable[[Symbol], Symbol]]] = [
         (needed, lambda other: other),
@@ -164,8 +164,7 @@ def _recognised(x: Any, needed: Any, own: Symbol, library: list[tuple[Symbol, An
         for target, write in ways:
             close = np.abs(sign * stacked - target) <= SAME * (np.abs(stacked) + np.abs(target))
             for row in np.flatnonzero(close.all(axis=1)):
-                text = write(sign * library[row][0])
-                yield _Change(text.length, text)
+                yield write(sign * library[row][0])
 
 
 def _nice(values: Any) -> float | None:

@@ -315,7 +315,15 @@ RULES: tuple[Rule, ...] = (
         "you turned the sign of {right}",
         lambda at: -at.derivative,
         [row for row in ops.TABLE.values() if row is not ops.NEGATE],
-        lambda at: at.row is not ops.SUBTRACT or at.operand == 0,
+        lambda at: at.row not in SUMS or not is_term(at),
+        cost=2.2,
+    ),
+    Rule(
+        "sign_flipped",
+        "you turned the sign of the term {parent}",
+        lambda at: -at.derivative,
+        SUMS,
+        lambda at: is_term(at) and (at.row is not ops.SUBTRACT or at.operand == 0),
         cost=2.2,
     ),
     Rule(
@@ -418,18 +426,20 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "factor_2_missing",
-        "you did not bring the exponent of {node} in front",
+        "you did not bring the exponent {other} in front",
         lambda at: at.derivative / at.operands[1],
         (ops.POWER,),
         lambda at: at.operand == 0 and at.node.parents[1].data not in (0.0, 1.0),
+        lambda at: (1,),
         cost=1.0,
     ),
     Rule(
         "factor_2_missing",
-        "you dropped the power of {parent} after bringing the exponent of {node} in front",
+        "you brought the exponent {other} in front and dropped the power of {parent}",
         lambda at: at.operands[1],
         (ops.POWER,),
         lambda at: at.operand == 0 and at.node.parents[1].data not in (0.0, 1.0),
+        lambda at: (1,),
         cost=2.4,
     ),
     Rule(
@@ -441,10 +451,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "power_exponent_kept",
-        "you did not lower the exponent of {node} by 1",
+        "you did not lower the exponent {other} by 1",
         lambda at: at.operands[1] * at.out,
         (ops.POWER,),
         lambda at: at.operand == 0,
+        lambda at: (1,),
         cost=1.1,
     ),
     Rule(
@@ -477,7 +488,7 @@ RULES: tuple[Rule, ...] = (
     ],
     Rule(
         "power_rule_on_exponential",
-        "you took the rule for a power of {other}, and {parent} is the exponent",
+        "you took the rule for powers of {other}, and {parent} is the exponent",
         lambda at: at.x * ops.POWER(at.operands[0], at.x - 1.0),
         (ops.POWER,),
         lambda at: at.operand == 1,
@@ -486,7 +497,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "power_rule_on_exponential",
-        "you left out the factor ln {other}, which an exponential to base {other} brings",
+        "you left out the factor log({other}), which the derivative of a power by its exponent has",
         lambda at: at.out,
         (ops.POWER,),
         lambda at: at.operand == 1,
@@ -495,7 +506,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "power_rule_on_exponential",
-        "you took the rule for a power, and {parent} is the exponent",
+        "you took the rule for powers, and {parent} is the exponent",
         lambda at: at.x * ops.EXP(at.x - 1.0),
         (ops.EXP,),
         cost=1.2,
@@ -510,7 +521,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "quotient_rule",
-        "you turned the difference in the quotient rule for {node} around",
+        "you turned the difference in the quotient rule around",
         lambda at: -at.derivative,
         (ops.DIVIDE,),
         lambda at: at.operand == 1,
@@ -526,7 +537,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "quotient_rule",
-        "you multiplied by {other}, and {node} is divided by it",
+        "you multiplied by {other}, and {parent} is divided by it",
         lambda at: at.operands[1],
         (ops.DIVIDE,),
         lambda at: at.operand == 0 and not at.node.parents[1].is_constant,
@@ -680,7 +691,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "softmax_diagonal_only",
-        "you treated {parent} as if {node} did not depend on it",
+        "you treated {node} as if it did not depend on {parent}",
         lambda at: 0.0,
         (ops.SOFTMAX,),
         lambda at: at.operand > 0,

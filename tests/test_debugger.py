@@ -536,7 +536,7 @@ def test_predict_asks_for_each_number_before_it_is_shown(session):
         "out_h1 = σ(net_h1) = σ(0.3775) = 0.59327\n"
         "∂E/∂out_h1 = ? (to be predicted)\n"
         "  ∂E/∂net_h1      += ?\n"
-        "  ✗ Not right; 1 try left. Perhaps the derivative of σ was left out, which is out_h1·(1 − out_h1).\n"
+        "  ✗ Not right; 1 try left. Perhaps you left out σ′(net_h1) = out_h1·(1 − out_h1).\n"
         "  ∂E/∂net_h1      += ?\n"
         "  ✓ ∂E/∂net_h1 += 0.0363503 × 0.241301 = 0.00877135\n"
         " first tries    right   wrong   shown   undecided   of\n"
@@ -637,7 +637,7 @@ def test_who_predicts_0_or_just_what_a_mistake_gives_is_wrong_whatever_rounding_
     walk = Backprop(build("L = 0.5*x", x=0.3).loss)
     Debugger(walk, commands=["predict", "s", "0", "1", "0.500", "q", "."], stdout=output).cmdloop()
     assert "✗ Not right; 2 tries left. It is not 0.\n" in output.getvalue()
-    assert "✗ Not right; 1 try left. Perhaps the factor 0.5 was left out.\n" in output.getvalue()
+    assert "✗ Not right; 1 try left. Perhaps you left out the factor ½.\n" in output.getvalue()
     assert "*** q is a command. Answer first, or leave the step with `.`.\n" in output.getvalue()
     assert (walk.predict("x", 0).verdict, walk.predict("x", "0.00").verdict) == ("wrong", "wrong")
 
@@ -645,7 +645,7 @@ def test_who_predicts_0_or_just_what_a_mistake_gives_is_wrong_whatever_rounding_
 def test_a_prediction_may_speak_of_the_gradients_that_it_builds_on(session):
     out, walk, _ = session("predict w5 = dE/dnet_o1*out_h1", "predict w5 = net_o1.grad*out_h2", "predict w5 = dE/dw5")
     assert out.startswith("✓ ∂E/∂w5 = dE/dnet_o1*out_h1 is right.\n✗ ∂E/∂w5 = net_o1.grad*out_h2 is wrong.\n")
-    assert "Perhaps this is the derivative by w6, and not by w5.\n" in out
+    assert "Perhaps you took the derivative by w6, and not by w5.\n" in out
     assert out.endswith("This gradient is what is asked.\n")
     assert walk.position == 0
 

@@ -50,6 +50,7 @@ FLOORS = {
     "engine.repair": 5.1,  # a student's formula as a graph
     "engine.follow": 5.4,
     "engine.habits": 5.45,
+    "engine.catalogue": 5.4,
     "engine.naming": 5.5,
     "engine.expression": 5.5,
     "engine.stops": 5.6,
@@ -105,7 +106,7 @@ EXCEPTIONS = {
 }
 COMPUTE_WITH_ARRAYS = {  # loaded late
     *("arrays", "batch", "points", "sampling", "rounded", "agreement", "compare"),
-    *("situation", "hypotheses", "cross_entropy", "throughout", "repair", "naming"),
+    *("situation", "hypotheses", "cross_entropy", "throughout", "repair", "catalogue", "naming"),
 }
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))
 

@@ -1,15 +1,21 @@
 """Which mistake gives this number, at one application of the chain rule."""
 
 import math
+import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 
-from engine import Backprop, Value, build, mean, softmax, total
+from engine import Backprop, Value, build, softmax, total
 from engine.blanks import blanks
+from engine.explain import Words
+from engine.graph import computed_nodes
 from engine.mistakes import likely_mistakes
-from engine.rules import RULES
+from engine.rules import RULES, Local, tried_rules
+from tests.derivations.planted import KEYS as PLANTED
 from tests.strategies import graphs, worked
+from tests.terminals import ROOT
 
 
 def step_at(loss, name=None):
@@ -60,11 +66,26 @@ TANH = math.tanh(0.7)
         ("h*c", 1.0, "weight_factor_missing"),
         ("a*c", 1.75, "value_for_gradient"),
         ("a*b + c", 0.7, "weight_for_input"),
-        ("c*b + a", 0.7, "value_for_gradient"),
+        ("c*b + a", 0.7, "bias_chain"),
         ("c*b + a", 0.0, "bias_chain"),
-        ("c*b + a", 2.5, "wrong_variable"),
-        ("a + c", 0.7, "value_for_gradient"),
+        ("c*b + a", -1.3, "bias_chain"),
+        ("c*b + a", 2.5, "bias_chain"),
+        ("c*c + a*b", 2.5, "wrong_variable"),
+        ("a + c", 0.7, "bias_chain"),
+        ("a + c", -1.0, "threshold_sign"),
         ("c - a", 0.0, "bias_chain"),
+        ("c - a", 1.0, "sign_flipped"),
+        ("0.5*a", 1.0, "factor_half_ignored"),
+        ("0.5*a", 0.25, "factor_half_ignored"),
+        ("2*a", 1.0, "factor_2_missing"),
+        ("3*a", 1.0, "chain_inner_missing"),
+        ("sqrt(a)", 1 / math.sqrt(0.7), "factor_half_ignored"),
+        ("sqrt(a)", math.sqrt(0.7) / 2, "power_exponent_kept"),
+        ("sin(a)", -math.cos(0.7), "sign_flipped"),
+        ("cos(a)", math.sin(0.7), "sign_flipped"),
+        ("c**a", 2.5**0.7, "power_rule_on_exponential"),
+        ("exp(a)", 0.7 * math.exp(0.7 - 1), "power_rule_on_exponential"),
+        ("h/(a*a + c)", 1.0, "quotient_rule"),
         ("max(a, b)", 0.0, "wrong_variable"),
         ("mean(a, b, c)", 1.0, "sum_for_mean"),
         ("mean(a, b, c)", 1 / 9, "mean_twice"),
@@ -72,7 +93,7 @@ TANH = math.tanh(0.7)
 )
 def test_a_mistake_at_a_local_derivative_is_known_by_its_number(formula, number, key):
     asked = step_at(build(f"h = tanh(a)\nL = {formula}", a=0.7, b=-1.3, c=2.5).loss)
-    operand = {"abs(b)": "b", "h*c": "h"}.get(formula, "a")
+    operand = {"abs(b)": "b", "h*c": "h", "h/(a*a + c)": "h"}.get(formula, "a")
     assert key in keys_of(asked, f"∂L/∂{operand} = ?", number)
 
 
@@ -87,24 +108,77 @@ def test_softmax_has_mistakes_of_its_own():
     assert "softmax_diagonal_only" in keys_of(asked, "∂p1/∂s2 = ?", p[0].data * (1 - p[0].data))
 
 
-def test_every_rule_gives_somewhere_a_number_that_is_not_the_right_one():
-    formulas = "sigmoid(a) tanh(a) exp(a) abs(b) log(a) log10(a) a**3 2**a c/a a*c tanh(a)*c a*b+c max(a,b)".split()
-    roots = [build(f"L = {formula}", a=0.7, b=-1.3, c=2.5).loss for formula in formulas]
-    roots += [softmax([Value(0.5), Value(0.2)])[0], mean([Value(1.0), Value(2.0)])]
-    reached = {
-        mistake.key
-        for root in roots
-        for step in Backprop(root)
-        for _, found in likely_mistakes(step)
-        for _, mistake in found
-    }
-    assert {rule.key for rule in RULES} <= reached
+FORMULAS = """
+    sigmoid(a) tanh(a) exp(a) abs(b) log(a) log10(a) sqrt(a) sin(a) cos(a) a**3 2**a c**a c/a a*c tanh(a)*c a*b+c
+    max(a,b) 0.5*tanh(a) a*0.5 2*tanh(a) 3*tanh(a) -tanh(a) c-tanh(a) tanh(a)-c tanh(a)+c (tanh(a)+c+b)/3 mean(a,b,c)
+""".split()
+LABELLED = [build(f"L = {formula}", a=0.7, b=-1.3, c=2.5).loss for formula in FORMULAS]
+NAMELESS = [build(f"L = sin({formula})", a=0.7, b=-1.3, c=2.5).loss for formula in FORMULAS]
+
+
+def labelled_softmax():
+    p = softmax([Value(0.5, "s1"), Value(0.2, "s2")])[0]
+    p.label = "p1"
+    return p
+
+
+def tries(roots):
+    """Each rule that is tried somewhere in the graphs, with the operand, and the names of the graph."""
+    for root in roots:
+        words = Words(root)
+        for node in computed_nodes(root):
+            every = node.local_derivatives
+            for operand in (place for place, parent in enumerate(node.parents) if not parent.is_constant):
+                local = Local(node, operand, node.data, tuple(parent.data for parent in node.parents), every)
+                yield from ((rule, at, words) for rule, at in tried_rules(local))
+
+
+@pytest.mark.parametrize(
+    "roots",
+    [[*LABELLED, labelled_softmax()], [*NAMELESS, softmax([Value(0.5), Value(0.2)])[0] * 3.0]],
+    ids=["with labels", "without labels"],
+)
+def test_every_rule_gives_somewhere_a_number_that_is_not_the_right_one_and_says_which_mistake_it_is(roots):
+    wrong, texts = Counter(), {}
+    for rule, at, words in tries(roots):
+        wrong[id(rule)] += not math.isclose(rule.gives(at), at.derivative, rel_tol=1e-9)
+        texts.setdefault(id(rule), []).append(at.said(rule.text, words))
+    assert [f"{rule.key}: {rule.text}" for rule in RULES if not wrong[id(rule)]] == []
+    for told in texts.values():
+        for text in told:
+            assert text.startswith("you ")
+            assert not set("{}.;\n") & set(re.sub(r"\d\.\d", "", text)), text  # it stands within a sentence
+
+
+def test_a_mistake_is_told_with_the_names_that_stand_beside_it():
+    def texts(formula, of="a"):
+        asked = step_at(build(f"h = tanh(a)\nL = {formula}", a=0.7, b=-1.3, c=2.5).loss)
+        return [mistake.text for _, mistake in asked[f"∂L/∂{of} = ?"][1]]
+
+    assert texts("sigmoid(a)")[0] == "you left out σ′(a) = L·(1 − L)"
+    assert "you put a where L belongs in L·(1 − L)" in texts("sigmoid(a)")
+    assert "you did not bring the exponent 3 in front" in texts("a**3")
+    assert "you did not square the divisor a in the derivative of L" in texts("c/a")
+    assert "you multiplied by c, and a is divided by it" in texts("a/c")
+    assert "you took a itself, and the derivative is the other factor, c" in texts("a*c")
+    assert "you multiplied by b, and a stands alone in the sum" in texts("c*b + a")
+    assert "you took the derivative by b, and not by a" in texts("a*c + b*b")
+    assert "you left out the 1/n of the mean over 3 terms" in texts("(a + b + c)/3", "v2")
+    exponential = "you left out the factor log(a + c), which the derivative of a power by its exponent has"
+    assert exponential in texts("(a + c)**b", "b")
+
+
+def test_what_a_likelier_mistake_gives_as_well_is_not_told():
+    asked = step_at(build("L = sigmoid(a)", a=0.7).loss)
+    assert [mistake.text for given, mistake in asked["∂L/∂a = ?"][1] if given == 1.0] == [
+        "you left out σ′(a) = L·(1 − L)"  # and not: the derivative of relu, which is 1 for a > 0
+    ]
 
 
 def test_the_chain_rule_itself_goes_wrong_in_known_ways():
     asked = step_at(worked("mazur_2_2_2")["E"], "out_o1")
     question, grad, local = "∂E/∂net_o1 += ?", 0.7413650695523157, 0.18681560180895948
-    assert keys_of(asked, question, grad) == ["activation_derivative_missing"]
+    assert keys_of(asked, question, grad) == ["activation_derivative_missing"]  # and not the derivative of relu
     assert keys_of(asked, question, local) == ["stopped_early"]
     assert keys_of(asked, question, -grad * local) == ["sign_flipped"]
     assert keys_of(asked, question, 1.10590596705977) == ["value_for_gradient"]
@@ -128,10 +202,10 @@ def test_a_sum_over_paths_goes_wrong_in_known_ways():
     assert keys_of(asked, "∂L/∂u = ?", -5.0 - 2 * u) == ["sign_flipped"]
     assert keys_of(asked, "∂L/∂u = ?", 1.0 + 2 * u) == ["sign_flipped"]  # of one path
     texts = {mistake.text: number for number, mistake in mistakes}
-    assert texts["the path by L (2) is missing"] == pytest.approx(3.0 + 2 * u)  # L uses u four times
-    assert texts["this is the path by L (2) alone, and paths are added"] == 2.0
+    assert texts["you left out the path by L (2)"] == pytest.approx(3.0 + 2 * u)  # L uses u four times
+    assert texts["you took the path by L (2) alone, and paths are added"] == 2.0
     mazur = step_at(worked("mazur_2_2_2")["E"], "out_h1")["∂E/∂out_h1 = ?"][1]
-    assert mazur[0].mistake.text == "this is the path by net_o1 alone, and paths are added"
+    assert mazur[0].mistake.text == "you took the path by net_o1 alone, and paths are added"
 
 
 def test_many_paths_are_tried_one_by_one_and_all_but_one():
@@ -172,8 +246,14 @@ KEYS = {
     "paths_multiplied_not_added", "bias_chain", "input_factor_missing", "weight_for_input", "weight_factor_missing",
     "stopped_early", "sum_for_mean", "mean_twice", "log10_for_ln", "softmax_diagonal_only", "power_exponent_kept",
     "power_rule_on_exponential", "quotient_rule", "integrated_instead", "abs_sign_missing", "wrong_variable",
-    "no_accumulation_reset", "value_for_gradient",
+    "no_accumulation_reset", "value_for_gradient", "factor_half_ignored", "chain_inner_missing", "threshold_sign",
 }  # fmt: skip
+
+
+def test_every_key_stands_in_the_table_of_the_readme():
+    told = re.findall(r"^\| `(\w+)` \| \w", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {*KEYS, *PLANTED, *(rule.key for rule in RULES)} <= {*told}
+    assert len(told) == len({*told}) == 41
 
 
 def test_an_infinite_number_is_not_asked():

@@ -73,7 +73,7 @@ def test_predictions_are_asked_in_the_cell(kernel):
         f"{BUILD}walk.goto(11).interact()", "predict", "s", "0.0554", "0.03635", "", "", "q", asked=asked
     )
     assert asked[2:6] == ["  ∂E/∂out_h1       = ? "] * 2 + ["  ∂out_h1/∂net_h1  = ? ", "  ∂E/∂net_h1      += ? "]
-    assert "Perhaps this is the path by net_o1 alone" in printed
+    assert "Perhaps you took the path by net_o1 alone" in printed
     assert kernel("print(walk.score.total)")[0] == "{'right': 0, 'wrong': 1, 'shown': 2, 'undecided': 0}\n"
 
 

@@ -775,12 +775,12 @@ def test_a_mistake_that_is_known_is_named_and_others_are_not(student):
         assert student.answer(place, "17.25") == "Wrong."
     assert named > 3
     assert student.answer(1, f"{-student.asks(STEP)[1]['expected']:.4f}") == (
-        "Wrong. Perhaps the sign of ∂out_h1/∂net_h1 was turned."
+        "Wrong. Perhaps you turned the sign of out_h1·(1 − out_h1)."
     )
     student.player().locator(".slider").fill("6")
     for typed in ("0.4", "0.400", "0.400000000000001"):  # w5 itself, in any number of digits
-        assert student.answer(0, typed).startswith("Wrong. Perhaps w5 itself was taken")
-    assert "the factor w5 was left out" in student.answer(4, "1")
+        assert student.answer(0, typed).startswith("Wrong. Perhaps you took w5 itself")
+    assert "you left out the factor w5" in student.answer(4, "1")
     assert student.answer(0, "0.3") == "Wrong."
 
 

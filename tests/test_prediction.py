@@ -85,10 +85,20 @@ def test_a_question_that_is_none_is_an_error(walk, question, error, said):
 @pytest.mark.parametrize(
     ("question", "answer", "keys", "message"),
     [
-        ("out_h1", "0.0553994", ["path_missing"], "Perhaps this is the path by net_o1 alone, and paths are added."),
-        ("net_o1", "0.741365", ["activation_derivative_missing"], "Perhaps the derivative of σ was left out"),
-        ("w5", "0.0554", ["weight_for_input"], "Perhaps w5 itself was taken, and the derivative is the other factor"),
-        ("w5", "-0.08216704", ["sign_flipped"], "Perhaps the sign of ∂net_o1/∂w5 was turned."),
+        ("out_h1", "0.0553994", ["path_missing"], "Perhaps you took the path by net_o1 alone, and paths are added."),
+        (
+            "net_o1",
+            "0.741365",
+            ["activation_derivative_missing"],
+            "Perhaps you left out σ′(net_o1) = out_o1·(1 − out_o1).",
+        ),
+        (
+            "w5",
+            "0.0554",
+            ["weight_for_input"],
+            "Perhaps you took w5 itself, and the derivative is the other factor, out_h1.",
+        ),
+        ("w5", "-0.08216704", ["sign_flipped"], "Perhaps you turned the sign of out_h1."),
         ("w5", "0.400", ["value_for_gradient"], "This is the value of w5."),
         ("w5", "0.123", [], ""),
     ],
@@ -104,7 +114,7 @@ def test_mistakes_that_fit_alike_are_joined():
     walk = Backprop(build("z = a*b\nL = tanh(z)", a=1.0, b=1.5).loss)
     blank = blank_at(walk, "z", "∂z/∂b = ?")
     assert judge_blank(walk, blank, "1.5").message == (
-        "Perhaps b itself was taken, and the derivative is the other factor, a, or this is the value of z."
+        "Perhaps you took b itself, and the derivative is the other factor, a; or you gave the value of z."
     )
 
 
@@ -114,7 +124,7 @@ def test_a_prediction_prints_itself(walk):
         "∂E/∂w5 = 0.08 is undecided.\n  Right as far as it goes: 1 significant digit, and 3 are needed."
     )
     wrong = str(walk.predict("out_h1", "0.0553994"))
-    assert wrong.startswith("∂E/∂out_h1 = 0.0553994 is wrong.\n  Perhaps this is the path by net_o1 alone")
+    assert wrong.startswith("∂E/∂out_h1 = 0.0553994 is wrong.\n  Perhaps you took the path by net_o1 alone")
     assert "0.0363" not in wrong  # to be tried again
 
 
@@ -161,7 +171,7 @@ def test_a_formula_that_is_right_here_by_chance_is_wrong():
     prediction = judge_blank(walk, blank, "x*x")
     assert prediction.verdict == "wrong"
     assert prediction.message.startswith("For example at x = ")
-    assert judge_blank(walk, blank, "x*x*x").message == "Perhaps the exponent was not lowered by 1."
+    assert judge_blank(walk, blank, "x*x*x").message == "Perhaps you did not lower the exponent 2 by 1."
 
 
 def test_what_is_asked_is_no_answer(walk):

@@ -159,9 +159,9 @@ def test_a_walk_shows_as_a_player_that_opens_where_the_walk_is(cells):
 def test_tables_are_text_and_curves_are_pictures(cells):
     for name, words in {
         "compare-right": "2 right of 2",
-        "compare-wrong": "went wrong first at: z",
+        "compare-wrong": "At a = σ(z) you left out σ′(z) = a·(1 − a)",
         "check-engine": "right",
-        "show-score": "wrong_variable 1×",
+        "show-score": "bias_chain 1×",
         "fit": "200 epochs done",
     }.items():
         assert kinds(cells[name]) == {"text/plain"}
@@ -174,7 +174,7 @@ def test_tables_are_text_and_curves_are_pictures(cells):
 def test_predictions_are_judged(cells):
     assert text_of(cells["predict-right"]).strip() == "∂L/∂w = -0.107763 * 1.5 is right."
     assert "∂L/∂b = -0.107763 * 1.5 is wrong." in text_of(cells["predict-wrong"])
-    assert "the derivative by w, and not by b" in text_of(cells["predict-wrong"])
+    assert "Perhaps you multiplied by x, and b stands alone in the sum." in text_of(cells["predict-wrong"])
 
 
 def test_every_number_in_the_prose_stands_in_the_code_or_the_output_beside_it(cells):
