@@ -24,6 +24,7 @@ from engine.value import Value
 
 MOST_CATALOGUES = 200  # that are kept for the next student
 MOST_NODES = 4_000  # of a graph in which mistakes are looked for
+ROUGH = 0.05  # relative rounding of a number that tells no mistake
 LOOSE, TINY = 1e-2, 1e-300  # the most slack for the rounding of the numbers that a number comes from
 
 
@@ -135,7 +136,7 @@ class Naming:
     def _followed(self, row: Row, at: Situation) -> Row:
         """A row that follows rightly from a wrong formula further on."""
         slips = [at.words.names[node] for node, grad in at.own.items() if grad is not None]
-        told = f"It follows rightly from your own ∂{at.words.names[at.root]}/∂{', '.join(slips)}, where the slip is."
+        told = f"Follows rightly from your own ∂{at.words.names[at.root]}/∂{', '.join(slips)}, where the slip is."
         mistake = Mistake("follow_through", slips[0], told)
         return replace(row, verdict="right", message=told, mistakes=(mistake,), node=None, derivation="")
 
@@ -153,8 +154,10 @@ class Naming:
             one.number.reach / max(abs(one.number.own), TINY) for one in others.values() if one.number is not None
         ]
         slack = min(3.0 * max(rounded, default=0.0), LOOSE) * abs(given)  # of the numbers that it comes from
-        tried = [(own, reach), (own, reach + slack)] if own else [({}, reach)]
-        for gradients, far in tried:
+        if reach > ROUGH * abs(given):
+            return row
+        right: dict[Value, float | None] = dict.fromkeys(own)  # the slips were mended on the way
+        for gradients, far in ((own, reach), (own, reach + slack), (right, reach)) if own else (({}, reach),):
             catalogue = self._catalogue(question, gradients)
             fits = fits_number(catalogue.at, given, far)
             if fits is not None and (found := catalogue.mistakes(fits)):
