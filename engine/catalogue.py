@@ -28,7 +28,7 @@ from engine.text import shorten
 from engine.throughout import exchanges, throughout, updated_weights
 
 MOST_TOLD = 4  # mistakes that cannot be told apart
-UNLIKELIER = 0.75  # a mistake that costs so much more than the likeliest is not told
+UNLIKELIER = 1.0  # a mistake that costs so much more than the likeliest is not told
 LIKELY = 2.0  # the cost up to which nobody looks for a mistake in several places
 BLOCK = 2_000  # guesses that are looked at together
 SAME = 1e-7  # relative difference within which a formula is what a mistake gives
