@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,11 @@ from engine.arrays import Array, array, gaps, quiet
 from engine.explain import Words
 from engine.formula import Formula
 from engine.graph import named_nodes, names
-from engine.points import DOWN, PATTERNS, SMALLEST, UP, Gradient, Points, moved_by
+from engine.points import DOWN, PATTERNS, SMALLEST, UP, VANISHING, Gradient, Points, is_vanishing, moved_by
 from engine.printed import half_unit
 from engine.report import Mistake, Verdict
 from engine.rounded import MOST_CONSTANTS, exact_constants, written
-from engine.sampling import FAR, MOST_ROUNDS, POINTS, WIDE, Given, Sampler
+from engine.sampling import FAR, MOST_ROUNDS, NARROW, POINTS, Given, Sampler
 from engine.text import number
 from engine.value import Value
 
@@ -33,13 +33,14 @@ MOST_WAYS = 1024  # of reading numbers in an answer as given values
 MOST_WORK = 2**22  # numbers that are computed for all these ways together
 FIRST = 64  # points at which a long formula, a way to read one, or a constant is tried first
 LONG = 500  # numbers, names and operations in a formula
+LARGEST = 0.9  # of the sizes of a gradient are below what counts as its size
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
 LEFT_OUT = 0.75  # of the points: where the answer alone may have no digits, or leave the range of floats
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
-# What may become 0 for want of smaller floats.
-_VANISHING = (ops.MULTIPLY, ops.DIVIDE, ops.POWER, ops.EXP, ops.SIGMOID, ops.SOFTPLUS, ops.ERFC, ops.SOFTMAX)
+# What rounds nothing.
+_EXACT = (ops.NEGATE, ops.IDENTITY, ops.ABS, ops.RELU, ops.STEP, ops.SIGN, ops.MAXIMUM, ops.MINIMUM, ops.CLAMP)
 
 Leaf = tuple[Value, float]
 """A leaf that is meant by a literal, and its sign."""
@@ -57,7 +58,10 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Tried:
-    """Points, and the engine's answer there. It has digits where the points are `usable`; `scale` is its size."""
+    """Points, and the engine's answer there.
+
+    It is compared where the points are `usable`, as exactly as its digits there allow; `scale` is its size.
+    """
 
     points: Points
     expected: Gradient
@@ -65,15 +69,16 @@ class Tried:
     scale: float
     more: int = 0  # points besides, which were tried before
 
-    @property
-    def total(self) -> int:
-        """How many are usable, with those before."""
-        return self.count + self.more
+    @cached_property
+    def steady(self) -> np.ndarray:
+        """The points at which the engine's answer has digits."""
+        steady: np.ndarray = self.usable & self.expected.steady
+        return steady
 
-    @property
-    def count(self) -> int:
-        """How many are usable."""
-        return int(self.usable.sum())
+    @cached_property
+    def total(self) -> int:
+        """How many points are usable, with those before."""
+        return int(self.usable.sum()) + self.more
 
     def only(self, columns: np.ndarray) -> Tried:
         """The same where of the usable points only some are."""
@@ -105,7 +110,7 @@ class Agreement:
     # The engine's answer
 
     def expected(self, question: Question, at: Given | Points) -> Gradient:
-        """The engine's answer there, whether it is steady, and how far rounding may leave it from 0."""
+        """The engine's answer there, and how many digits it has."""
         node = question.node
         if question.kind == "value":
             largest = reduce(np.maximum, [np.abs(at.value(parent)) for parent in node.parents], np.float64(0.0))
@@ -113,13 +118,14 @@ class Agreement:
         kind = "local" if question.kind == "local" else "gradient"
         grad = self.sampler.gradient(at, kind, question.root, node)
         if question.kind == "new":
-            return grad._replace(value=at.value(node) - (self.lr or 0.0) * grad.value)
+            lr = self.lr or 0.0
+            return grad._replace(value=at.value(node) - lr * grad.value, noise=abs(lr) * grad.noise)
         negative = self.convention == "negative_gradient" and kind == "gradient"
         return grad._replace(value=-grad.value) if negative else grad
 
     def is_usable_at_given(self, question: Question) -> bool:
         """Whether the engine's own answer has digits at the given values."""
-        return bool(self.tried_at(question, self.sampler.home).count) and math.isfinite(
+        return bool(self.tried_at(question, self.sampler.home).steady.any()) and math.isfinite(
             self.expected(question, self.sampler.given).value
         )
 
@@ -129,7 +135,7 @@ class Agreement:
         if key not in self._tried:
             parts = [self.drawn()]
             tried = self.tried_at(question, parts[0])
-            while tried.count < POINTS // 2 and len(parts) < MOST_ROUNDS:
+            while tried.steady.sum() < POINTS // 2 and len(parts) < MOST_ROUNDS:
                 parts.append(self.drawn(len(parts)))
                 tried = self.tried_at(question, Points.joined(parts))
             self._tried[key] = tried
@@ -143,11 +149,11 @@ class Agreement:
         """What is expected at some points."""
         with quiet():
             expected = Gradient(*map(np.asarray, self.expected(question, points)))
-        usable = points.valid & expected.steady & np.isfinite(expected.value)
+        usable = points.valid & ~points.vanished & np.isfinite(expected.value) & np.isfinite(expected.noise)
         # What lies far out, beyond a kink, must not drown the rest.
-        sizes = np.abs(expected.value[usable & (points.reach <= WIDE)])
+        sizes = np.abs(expected.value[usable & expected.steady & (points.reach <= NARROW)])
         sizes = sizes[sizes > 0.0]
-        scale = min(sizes.max(), DWARFED * np.median(sizes)) if sizes.size else 1.0
+        scale = min(np.quantile(sizes, LARGEST), DWARFED * np.median(sizes)) if sizes.size else 1.0
         return Tried(points, expected, usable, float(scale))
 
     def few(self, question: Question, formula: Formula, count: int) -> dict[Value, np.ndarray]:
@@ -158,7 +164,7 @@ class Agreement:
         tried = self.points(question)
         answer, kinks = self._with_kinks(formula, tried.points, {})
         finite = tried.only(np.isfinite(answer))
-        columns = _representatives(finite if finite.count else tried, kinks, count)
+        columns = _representatives(finite if finite.steady.any() else tried, kinks, count)
         return tried.points.leaves(columns)
 
     # The verdict
@@ -170,7 +176,7 @@ class Agreement:
     def judge_formula(self, question: Question, formula: Formula) -> Judged:
         """Judge an answer over names at many points."""
         tried = self.points(question)
-        if tried.count + self.is_usable_at_given(question) < 2:
+        if tried.steady.sum() + self.is_usable_at_given(question) < 2:
             return Judged(
                 "undecided", "No two points were found at which the engine's answer has digits to compare with."
             )
@@ -190,7 +196,9 @@ class Agreement:
         if rounded := self._rounded_early(question, formula, tried):
             return Judged("right", f"Right but for rounding: {rounded}.", (Mistake("early_rounding", None, rounded),))
         here = tried.only(self.is_here(tried.points))
-        if 1 < here.count < tried.count and not self._differs(formula, here, self._at(formula, tried.points, {}), {}):
+        if 1 < here.steady.sum() < tried.steady.sum() and not self._differs(
+            formula, here, self._at(formula, tried.points, {}), {}
+        ):
             found += (
                 "\nIt is right on the side of each kink where the given values lie, and only there. For every value "
                 "say which side it is: step(x), or `a if x > 0 else b`."
@@ -204,7 +212,7 @@ class Agreement:
 
     def _one_sided(self, tried: Tried) -> str:
         """A note on a kink of the graph that was seen from one side alone."""
-        sides = np.column_stack([tried.points.sides[:, tried.usable], self.sampler.given_sides])
+        sides = np.column_stack([tried.points.sides[:, tried.steady], self.sampler.given_sides])
         alone = sides.all(axis=1) | ~sides.any(axis=1)
         kinked = self.sampler.ground.kinks
         names = sorted({self.words.names[kinked[place][0]] for place in np.flatnonzero(alone)})
@@ -275,7 +283,7 @@ class Agreement:
             return self.sampler.leaves_under(known) if known else self.sampler.variables
 
         there = self.sampler.at_kinks(points, gaps_at, deciding, "of an answer")
-        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale, more=tried.count)
+        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale, more=tried.total)
 
     def _differs(self, formula: Formula, tried: Tried, answer: np.ndarray, literals: Literals) -> str:
         """At those of the points that are usable.
@@ -289,7 +297,8 @@ class Agreement:
             columns = np.flatnonzero(tried.usable & ~(off <= tolerance))
         if 0 < columns.size <= LEFT_OUT * tried.total:
             rough = self._roughness(formula, points, literals, columns)
-            columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough) & (rough < math.inf)]
+            with quiet():
+                columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough) & (rough < math.inf)]
         finite = columns[np.isfinite(answer[columns])]
         if finite.size:
             first = int(finite[0])
@@ -318,16 +327,26 @@ class Agreement:
         where the answer has a value only before or only after all this, and 0 where it never has.
         """
         rng = np.random.default_rng(0)
+        factors: dict[str, np.ndarray] = {}  # what stands there twice moves twice alike
+        here = ""
 
-        def nudged(x: Any) -> Any:
-            return moved_by(np.atleast_1d(x), rng.choice([UP, DOWN], (PATTERNS, 1)))
+        def nudged(x: Any, place: str) -> Any:
+            if place not in factors:
+                factors[place] = rng.choice([UP, DOWN], (PATTERNS, 1))
+            return moved_by(np.atleast_1d(x), factors[place])
+
+        def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
+            nonlocal here
+            here = ast.dump(place)
 
         def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
-            out = row(*operands)
-            return _within_floats(row, operands, nudged(out)) if isinstance(out, Array) else out
+            place, out = here, row(*operands)
+            if not isinstance(out, Array) or row.selects or row in _EXACT:
+                return out
+            return _within_floats(row, operands, out if _is_exact(row, operands) else nudged(out, place))
 
         exact = self._at(formula, at, literals, columns)
-        moved = np.atleast_2d(self._at(formula, at, literals, columns, change=nudged, apply=apply))
+        moved = np.atleast_2d(self._at(formula, at, literals, columns, change=nudged, apply=apply, observe=observe))
         with quiet():
             change = np.abs(moved - exact).max(axis=0)
         never = ~np.isfinite(exact) & ~np.isfinite(moved).any(axis=0)
@@ -352,7 +371,7 @@ class Agreement:
         at: Given | Points,
         literals: Literals,
         columns: np.ndarray | None = None,
-        change: Callable[[Any], Any] = lambda x: x,
+        change: Callable[[Any, str], Any] = lambda x, name: x,
         **hooks: Any,
     ) -> Any:
         """The answer there, or at some `columns` alone; `change` is made to what each name stands for."""
@@ -361,7 +380,7 @@ class Agreement:
             return _meant(literals.get(node, float(node.value)), at, columns)  # type: ignore[arg-type]
 
         environment = {
-            name: change(picked(value, columns))
+            name: change(picked(value, columns), name)
             for name, value in self.environment(formula, at).items()
             if value is not None
         }
@@ -406,15 +425,15 @@ class Agreement:
     def _may_be_put_in(self, formula: Formula) -> tuple[list[ast.Constant], list[list[Leaf | None]]]:
         """The literals that may be given values, and for each the leaves which have that value, or none."""
         powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
-        exponents = {power.right for power in powers}  # the 2 of a square is nobody's given value
-        tests = [node.test for node in ast.walk(formula.tree) if isinstance(node, ast.IfExp)]
-        bounds = {literal for test in tests for literal in ast.walk(test)}  # nor is what a condition compares with
+        conditions = [n.test for n in ast.walk(formula.tree) if isinstance(n, ast.IfExp)]
+        # The 2 of a square is nobody's given value, nor is what is compared with.
+        others = {power.right for power in powers} | {n for test in conditions for n in ast.walk(test)}
         literals: list[ast.Constant] = []
         choices: list[list[Leaf | None]] = []
         for literal in formula.literals:
             size = float(literal.value)  # type: ignore[arg-type]
             same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
-            if same and literal not in exponents and literal not in bounds:
+            if same and literal not in others:
                 literals.append(literal)
                 choices.append([*((leaf, math.copysign(1.0, leaf.data)) for leaf in same), None])
         return literals, choices
@@ -469,10 +488,16 @@ def _within_floats(row: ops.Primitive, operands: tuple[Any, ...], out: Any) -> A
     elif row.inside is not None:
         has_value = False
     out = np.where(np.isinf(out) & has_value, np.copysign(sys.float_info.max, out), out)
-    if row in _VANISHING:
-        nonzero = True if row is ops.EXP else reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
-        out = np.where((np.abs(out) < SMALLEST) & nonzero, SMALLEST, out)
+    if row in VANISHING:
+        out = np.where((np.abs(out) < SMALLEST) & is_vanishing(row, operands), SMALLEST, out)
     return array(out)
+
+
+def _is_exact(row: ops.Primitive, operands: tuple[Any, ...]) -> bool:
+    """Whether a product or quotient by a number rounds nothing."""
+    return row in (ops.MULTIPLY, ops.DIVIDE) and any(
+        isinstance(x, float) and abs(math.frexp(x)[0]) == 0.5 for x in operands
+    )
 
 
 def _is_all_of_a_side(tried: Tried, undefined: np.ndarray) -> bool:
@@ -486,13 +511,13 @@ def _is_all_of_a_side(tried: Tried, undefined: np.ndarray) -> bool:
 
 
 def _representatives(tried: Tried, kinks: Sequence[Kink], count: int) -> np.ndarray:
-    """Some of the usable points: on each side of each kink one, for as many as are half of them, and then the first."""
-    usable = np.flatnonzero(tried.usable)
-    sides = [*tried.points.sides[:, usable], *[kink.gap[usable] > 0.0 for kink in kinks]]
+    """Some of the steady points: on each side of each kink one, for as many as are half of them, and then the first."""
+    steady = np.flatnonzero(tried.steady)
+    sides = [*tried.points.sides[:, steady], *[kink.gap[steady] > 0.0 for kink in kinks]]
     chosen: dict[int, None] = {}
     for above in sides[:count]:
         for side in (above, ~above):
             if len(chosen) < count // 2 and side.any() and not side[list(chosen)].any():
                 chosen[int(np.argmax(side))] = None
-    chosen |= dict.fromkeys(range(min(count, usable.size)))
-    return np.sort(usable[[*chosen][:count]])
+    chosen |= dict.fromkeys(range(min(count, steady.size)))
+    return np.sort(steady[[*chosen][:count]])

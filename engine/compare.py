@@ -200,7 +200,7 @@ class Comparison(Agreement):
             if judge is not None:
                 return judge(-expected)[0]
             other = copy.copy(self)
-            other.convention, other._tried = "gradient" if sign < 0.0 else "negative_gradient", {}
+            other.convention = "gradient" if sign < 0.0 else "negative_gradient"
             return other.judge_formula(question, formula).verdict
 
         kind, root, node = question.kind, question.root, question.node

@@ -14,6 +14,7 @@ from engine import ops
 from engine.arrays import array, derivatives, gaps, quiet
 from engine.batch import Batch
 from engine.graph import computed_nodes
+from engine.ops import Primitive
 from engine.value import Value
 
 STEADY = 1e-10  # the relative change of a gradient, by one unit in the last place, beyond which nobody has digits
@@ -27,11 +28,14 @@ SUMS = (ops.ADD, ops.SUBTRACT, ops.TOTAL)  # in which terms may cancel
 NEVER_FLAT = (ops.DIVIDE, ops.EXP, ops.SIGMOID, ops.TANH, ops.SOFTPLUS, ops.LOGSIGMOID)  # a derivative of 0 is lost
 PATTERNS = 4  # all up, all down, and two mixtures
 
+# What may become 0 for want of smaller floats.
+VANISHING = (ops.MULTIPLY, ops.DIVIDE, ops.POWER, ops.EXP, ops.SIGMOID, ops.SOFTPLUS, ops.ERFC, ops.SOFTMAX)
+
 Leaves = Mapping[Value, np.ndarray]
 
 
 class Gradient(NamedTuple):
-    """A derivative, what rounding alone may leave of one that is 0, and whether it has digits: numbers or arrays."""
+    """A derivative, how far rounding may have moved it, and whether it has digits all the same: numbers or arrays."""
 
     value: Any
     noise: Any
@@ -106,6 +110,7 @@ class _Chunk:
         self.ground, self.leaves, self._keep = ground, columns, keep
         batch = self._batch = Batch(ground.loss, columns, forward=ground.forward)
         self.valid = batch.valid()
+        self.vanished = _vanished(batch)
         self.sides = self.gaps() > 0.0
         self._gradients: dict[tuple[str, Value, Value], Gradient] = {}
         self._values: dict[Value, Any] = {}
@@ -144,8 +149,29 @@ class _Chunk:
         return self._gradients[key]
 
 
+def _vanished(batch: Batch) -> np.ndarray:
+    """Where some node is 0 for want of smaller floats."""
+    vanished = np.zeros(batch.size, dtype=bool)
+    for node in batch.forward:
+        if node._row in VANISHING:
+            zero = np.asarray(batch.values[node]) == 0.0
+            if zero.any():
+                vanished |= zero & is_vanishing(node._row, batch.operands(node))
+    return vanished
+
+
+def is_vanishing(row: Primitive, operands: Sequence[Any]) -> Any:
+    """Where a result of 0, of a row that is `VANISHING`, is 0 for want of smaller floats alone."""
+    if row not in (ops.MULTIPLY, ops.DIVIDE, ops.POWER):
+        return True
+    return reduce(np.logical_and, [np.asarray(x) != 0.0 for x in operands])
+
+
 def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) -> Gradient:
-    """∂root/∂target; steady where it stays, but for its last digits, when every value on the way is nudged."""
+    """∂root/∂target; steady where it stays, but for its last digits, when every value on the way is nudged.
+
+    Where numbers on the way are so large or small that products of them need not be floats nothing is known.
+    """
     order = ground.order(kind, root)
     leading = _leading_to(target, order)
     nothing = np.zeros(batch.size)
@@ -171,7 +197,9 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
     moved = batch.adjoints(root, nudged, order, towards=leading).get(target, 0.0)
     change = np.max(np.abs(np.atleast_2d(np.asarray(moved)) - grad), axis=0)
     is_nothing = (np.abs(grad) <= noise) & (change <= 4.0 * noise)
-    return Gradient(grad, noise, moderate & np.isfinite(grad) & ((change <= STEADY * np.abs(grad)) | is_nothing))
+    steady = (change <= STEADY * np.abs(grad)) | is_nothing
+    known = moderate & np.isfinite(grad) & np.isfinite(change)
+    return Gradient(grad, np.where(known, np.fmax(noise, change), math.inf), known & steady)
 
 
 def _is_moderate(x: Any) -> Any:
@@ -219,8 +247,9 @@ def _nudged(batch: Batch, ground: Ground, order: Sequence[Value], leading: set[V
 class Points:
     """Points of the leaves under a loss. The graph itself is not touched.
 
-    `reach` says of each point how far the leaves were drawn, and `valid` where the graph has a value. `sides` tells
-    for each kink of the graph whether a point lies above it.
+    `reach` says of each point how far the leaves were drawn, `valid` whether the graph has a value there, and
+    `vanished` whether something in it is 0 for want of smaller floats. `sides` tells for each kink of the graph whether
+    a point lies above it.
     """
 
     def __init__(self, ground: Ground, columns: Leaves, reach: np.ndarray) -> None:
@@ -239,6 +268,7 @@ class Points:
         self.chunks = chunks
         self._values: dict[Value, Any] = {}
         self.valid = np.concatenate([chunk.valid for chunk in chunks])
+        self.vanished = np.concatenate([chunk.vanished for chunk in chunks])
         self.sides = np.concatenate([chunk.sides for chunk in chunks], axis=1)
 
     @classmethod

@@ -32,6 +32,7 @@ AT_KINKS = 288  # of these, where there are kinks
 DRAWN = {NARROW: 2368, NEAR: 768, WIDE: 544} | dict.fromkeys(FAR, 64)
 MOST_MENDED = 24  # times that a point without a value is drawn again
 MOST_ROUNDS = 4  # of points, where the right answer has digits at few
+CLOSER = 0.02  # times as far, in each round
 
 MOST_KINKS = 64  # that are looked at from close by
 RARE = 16  # points on one side of a kink, of which there should be more
@@ -156,8 +157,9 @@ class Sampler:
         return drawn if there is None else Points.joined([drawn, there])
 
     def further(self, number: int) -> Points:
-        """Another round of points."""
-        return self.drawn(DRAWN, f"round {number}")
+        """Another round of points, closer to 0."""
+        nearer = {reach * CLOSER**number: count for reach, count in DRAWN.items() if reach not in FAR}
+        return self.drawn(nearer, f"round {number}")
 
     def _rng(self, what: str) -> np.random.Generator:
         return np.random.default_rng([*f"{self._seed} {what}".encode()])
