@@ -14,9 +14,9 @@ MOST_TOLD = 10  # paragraphs of an error
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that gives this answer: its key, the first node whose gradient goes wrong by it, and what to say.
+    """A mistake that gives this answer: its key, the first node whose gradient goes wrong by it, and what to tell.
 
-    The keys are listed in the README, under “Which mistake was it?”.
+    The keys are listed in the README, under *Which mistake was it?*
     """
 
     key: str
@@ -30,9 +30,9 @@ class Row:
 
     `expected` is the engine's number at the given values and `obtained` the answer's, `difference` obtained −
     expected; each None where there is none. `node` is the label of the first node on the backward path whose
-    gradient went wrong. `derivation` is the right one, in symbols. `mistakes` are those that
-    give this answer, the likeliest first. A row that is right only because it follows from a slip or from rounded
-    numbers says so there: `follow_through`, `early_rounding`.
+    gradient went wrong. `derivation` is the right one, in symbols. `mistakes` are those that give this answer, the
+    likeliest first. A row that is right only because it follows from a slip or from rounded numbers says so there:
+    `follow_through`, `early_rounding`.
     """
 
     name: str

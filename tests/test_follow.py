@@ -131,7 +131,8 @@ def test_one_slip_is_one_wrong_row(graph, seed, share, values, rounds):
     if is_plain(answers) and planted:
         report = compare(loss, answers)
         (slip,) = planted
-        assert report[slip].verdict == "wrong" or float(answers[slip]) == 0.0, str(report)
+        verdicts = ("wrong", "undecided") if values else ("wrong",)  # rounded values may leave open who is the larger
+        assert report[slip].verdict in verdicts or float(answers[slip]) == 0.0, str(report)
         assert set(wrong(report)) <= {slip}, str(report)
         node = report[slip].node
         assert node in (None, slip.removeprefix("value(").removesuffix(")")) or node not in answers, str(report)

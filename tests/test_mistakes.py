@@ -251,7 +251,8 @@ KEYS = {
 
 
 def test_every_key_stands_in_the_table_of_the_readme():
-    told = re.findall(r"^\| `(\w+)` \| \w", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    _, table = (ROOT / "README.md").read_text(encoding="utf-8").split("<summary>The keys</summary>")
+    told = re.findall(r"^\| `(\w+)` \|", table.split("</details>")[0], flags=re.MULTILINE)
     assert {*KEYS, *PLANTED, *(rule.key for rule in RULES)} <= {*told}
     assert len(told) == len({*told}) == 41
 
