@@ -144,7 +144,8 @@ class Naming:
         number, question = asked.number, asked.question
         assert number is not None
         given = float(np.ravel(self._gradient(question, number.obtained, self._here))[0])
-        reach = number.reach / (self.lr or 1.0 if question.kind == "new" else 1.0) + 1e-9 * abs(given)
+        printed = 0.0 if is_whole(asked.formula) else number.reach  # who writes 4 means 4
+        reach = printed / (self.lr or 1.0 if question.kind == "new" else 1.0) + 1e-9 * abs(given)
         own = {
             one.question.node: None if one.number.verdict == "right" else one.number.own
             for one in others.values()
