@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.answers import read_answers, read_questions
 from engine.classroom import files_of, grade
@@ -258,16 +259,18 @@ def _check(options: argparse.Namespace) -> int:
     report = judge(
         graph.loss,
         answers,
-        lr=options.lr,
-        digits=options.digits,
-        seed=options.seed,
-        convention=options.convention,
         unconnected=_unconnected(graph),
+        **_judging(options),
     )
     print(report)
     if any(row.verdict == "invalid" for row in report.values()):
         return UNREADABLE
     return RIGHT if report.ok else WRONG
+
+
+def _judging(options: argparse.Namespace) -> dict[str, Any]:
+    """The options by which answers are judged."""
+    return {name: getattr(options, name) for name in ("lr", "digits", "seed", "convention")}
 
 
 def _unconnected(graph: Graph) -> list[str]:
@@ -292,12 +295,9 @@ def _grade(options: argparse.Namespace) -> int:
         grades = grade(
             loss,
             files,
-            lr=options.lr,
-            digits=options.digits,
-            seed=options.seed,
-            convention=options.convention,
             questions=_questions(options),
             unconnected=unconnected,
+            **_judging(options),
         )
     except ValueError as error:
         raise CommandError(str(error)) from None

@@ -9,7 +9,7 @@ from engine.text import nearest, shorten
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol, TypeVar
 
     class Node(Protocol):
@@ -215,11 +215,15 @@ def named_nodes(named: dict[N, str]) -> list[str]:
     return [name for node, name in named.items() if not node.is_constant]
 
 
-def leading_to(target: N, order: Sequence[N]) -> set[N]:
-    """`target`, and the nodes of a backward order whose derivative by it is not 0 by structure alone."""
+def leading_to(target: N, order: Sequence[N], operands: Callable[[N], Iterable[tuple[Any, N]]] | None = None) -> set[N]:
+    """`target`, and the nodes of a backward order whose derivative by it is not 0 by structure alone.
+
+    `operands` tells which operands of a node count, each with something else; those that the chain rule reaches if not.
+    """
     leading = {target}
     for node in reversed(order):
-        if any(parent in leading for parent, _ in derivatives_by_parent(node)):
+        reached = [p for p, _ in derivatives_by_parent(node)] if operands is None else [p for _, p in operands(node)]
+        if any(parent in leading for parent in reached):
             leading.add(node)
     return leading
 

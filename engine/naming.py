@@ -124,7 +124,7 @@ class Naming:
             for one in others.values()
             if one.formula.names
         }
-        known = {name: batch.value(node) for name, node in self.by_name.items() if node in batch}
+        known = {name: batch.value(node) for name, node in self.by_name.items() if node.label and node in batch}
         at = self._situation(question, batch, own)
         if any(grad is not None for grad in own.values()) and is_like(at.gradient, given):
             return self._followed(row, at)

@@ -13,7 +13,7 @@ import numpy as np
 from engine import ops
 from engine.arrays import array, derivatives, gaps, quiet
 from engine.batch import Batch
-from engine.graph import computed_nodes
+from engine.graph import computed_nodes, leading_to
 from engine.ops import Primitive
 from engine.value import Value
 
@@ -94,15 +94,6 @@ def receivers(node: Value) -> list[tuple[int, Value]]:
     return [(place, p) for place, p in enumerate(node.parents) if place >= first and not p.is_constant]
 
 
-def _leading_to(target: Value, order: Sequence[Value]) -> set[Value]:
-    """`target`, and the nodes of a backward order by which its gradient comes."""
-    leading = {target}
-    for node in reversed(order):
-        if any(parent in leading for _, parent in receivers(node)):
-            leading.add(node)
-    return leading
-
-
 class _Chunk:
     """Some of the points: as many as memory holds at a time."""
 
@@ -173,7 +164,7 @@ def _swept(batch: Batch, ground: Ground, kind: str, root: Value, target: Value) 
     Where numbers on the way are so large or small that products of them need not be floats nothing is known.
     """
     order = ground.order(kind, root)
-    leading = _leading_to(target, order)
+    leading = leading_to(target, order, receivers)
     nothing = np.zeros(batch.size)
     if root not in leading:
         return Gradient(nothing, nothing, nothing == 0.0)
