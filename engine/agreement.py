@@ -24,7 +24,7 @@ from engine.graph import named_nodes, names
 from engine.points import DOWN, PATTERNS, SMALLEST, UP, VANISHING, Gradient, Points, is_vanishing, moved_by
 from engine.printed import half_unit
 from engine.report import Mistake, Verdict
-from engine.rounded import MOST_CONSTANTS, exact_constants, written
+from engine.rounded import MOST_CONSTANTS, Typed, exact_constants, written
 from engine.sampling import FAR, MOST_ROUNDS, NARROW, POINTS, Given, Sampler
 from engine.text import number
 from engine.value import Value
@@ -261,12 +261,12 @@ class Agreement:
     ) -> Tried | None:
         """Further points, at the kinks of an answer that are not those of the graph."""
         points = tried.points
-        met = list(points.sides[:, points.valid])
+        met = {side.tobytes() for above in points.sides for side in (above, ~above)}
         own: list[int] = []
         for place, kink in enumerate(kinks):
-            above = (kink.gap > 0.0)[points.valid]
-            if not any((above == other).all() or (above != other).all() for other in met):
-                met.append(above)
+            above = (kink.gap > 0.0) & points.valid
+            if not {above.tobytes(), (~above).tobytes()} & met:
+                met.add(above.tobytes())
                 own.append(place)
         if not own:
             return None
@@ -327,29 +327,34 @@ class Agreement:
         where the answer has a value only before or only after all this, and 0 where it never has.
         """
         rng = np.random.default_rng(0)
-        factors: dict[str, np.ndarray] = {}  # what stands there twice moves twice alike
-        here = ""
+        factors: dict[int, np.ndarray] = {}  # what is computed twice in one way moves twice alike
 
-        def nudged(x: Any, place: str) -> Any:
-            if place not in factors:
-                factors[place] = rng.choice([UP, DOWN], (PATTERNS, 1))
-            return moved_by(np.atleast_1d(x), factors[place])
-
-        def observe(place: ast.AST, row: ops.Primitive, operands: tuple[Any, ...]) -> None:
-            nonlocal here
-            here = ast.dump(place)
+        def nudged(x: Any, origin: int) -> Any:
+            if origin not in factors:
+                factors[origin] = rng.choice([UP, DOWN], (PATTERNS, 1))
+            return _from(moved_by(x, factors[origin]), origin)
 
         def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
-            place, out = here, row(*operands)
-            if not isinstance(out, Array) or row.selects or row in _EXACT:
+            out = row(*operands)
+            if not isinstance(out, Array):
                 return out
-            return _within_floats(row, operands, out if _is_exact(row, operands) else nudged(out, place))
+            origin = hash((row.name, *[x.origin if isinstance(x, _Nudged) else x for x in operands]))
+            if row in _EXACT or row.selects or _is_exact(row, operands):
+                return _from(out, origin)
+            return _from(_within_floats(row, operands, nudged(out, origin)), origin)
 
         exact = self._at(formula, at, literals, columns)
-        moved = np.atleast_2d(self._at(formula, at, literals, columns, change=nudged, apply=apply, observe=observe))
+        moved = self._at(
+            formula,
+            at,
+            literals,
+            columns,
+            change=lambda x: nudged(np.atleast_1d(x), hash(np.asarray(x).tobytes())),
+            apply=apply,
+        )
         with quiet():
-            change = np.abs(moved - exact).max(axis=0)
-        never = ~np.isfinite(exact) & ~np.isfinite(moved).any(axis=0)
+            change = np.abs(np.atleast_2d(moved) - exact).max(axis=0)
+        never = ~np.isfinite(exact) & ~np.isfinite(np.atleast_2d(moved)).any(axis=0)
         return np.where(never, 0.0, np.where(np.isfinite(change), change, math.inf))
 
     # The answer at points
@@ -371,7 +376,7 @@ class Agreement:
         at: Given | Points,
         literals: Literals,
         columns: np.ndarray | None = None,
-        change: Callable[[Any, str], Any] = lambda x, name: x,
+        change: Callable[[Any], Any] = lambda x: x,
         **hooks: Any,
     ) -> Any:
         """The answer there, or at some `columns` alone; `change` is made to what each name stands for."""
@@ -380,7 +385,7 @@ class Agreement:
             return _meant(literals.get(node, float(node.value)), at, columns)  # type: ignore[arg-type]
 
         environment = {
-            name: change(picked(value, columns), name)
+            name: change(picked(value, columns))
             for name, value in self.environment(formula, at).items()
             if value is not None
         }
@@ -441,22 +446,24 @@ class Agreement:
     def _rounded_early(self, question: Question, formula: Formula, tried: Tried) -> str:
         """What to say where the answer is right but for rounded constants, which have at least three digits."""
         literals = [literal for literal in formula.literals if self._may_be_rounded(formula.literal_text(literal))]
+        literals.sort(key=lambda literal: literal.col_offset)
         columns = _representatives(tried, [], FIRST)
         if not 0 < len(literals) <= MOST_CONSTANTS or columns.size < 2 * len(literals):
             return ""
         texts = [formula.literal_text(literal) for literal in literals]
+        typed = [Typed(float(text), float(half_unit(text))) for text in texts]
 
         def answer(constants: Sequence[float]) -> np.ndarray:
             found: np.ndarray = self._at(formula, tried.points, dict(zip(literals, constants, strict=True)), columns)
             return found
 
-        typed, half_units = [float(text) for text in texts], [float(half_unit(text)) for text in texts]
+        right = np.asarray(tried.expected.value)[columns]
         with quiet():
-            found = exact_constants(answer, np.asarray(tried.expected.value[columns]), tried.scale, typed, half_units)
-        if found is None or self._disagreement(question, formula, tried, dict(zip(literals, found, strict=True))):
-            return ""
-        changed = {text: constant for text, constant in zip(texts, found, strict=True) if constant != float(text)}
-        return " and ".join(f"{text} was rounded early, write {written(exact)}" for text, exact in changed.items())
+            for found in exact_constants(answer, right, tried.scale, typed):
+                if not self._disagreement(question, formula, tried, dict(zip(literals, found, strict=True))):
+                    changed = {t: c for t, c in zip(texts, found, strict=True) if c != float(t)}
+                    return " and ".join(f"{text} was rounded early, write {written(c)}" for text, c in changed.items())
+        return ""
 
     def _may_be_rounded(self, text: str) -> bool:
         digits = re.sub(r"[eE].*|\.", "", text).lstrip("0")
@@ -478,6 +485,18 @@ def _meant(meant: Leaf | Any, at: Given | Points, columns: np.ndarray | None) ->
 def picked(value: Any, columns: Any) -> Any:
     """The values at some points, where there are many."""
     return value[columns] if columns is not None and np.ndim(value) else value
+
+
+class _Nudged(Array):
+    """Numbers that were moved, and what they come from."""
+
+    origin: int = 0
+
+
+def _from(x: Any, origin: int) -> _Nudged:
+    found = np.asarray(x).view(_Nudged)
+    found.origin = origin
+    return found
 
 
 def _within_floats(row: ops.Primitive, operands: tuple[Any, ...], out: Any) -> Any:

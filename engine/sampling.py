@@ -157,26 +157,28 @@ class Sampler:
         return drawn if there is None else Points.joined([drawn, there])
 
     def further(self, number: int) -> Points:
-        """Another round of points, closer to 0."""
-        nearer = {reach * CLOSER**number: count for reach, count in DRAWN.items() if reach not in FAR}
-        return self.drawn(nearer, f"round {number}")
+        """Another round of points, with some leaves closer to 0."""
+        return self.drawn({reach: DRAWN[reach] for reach in (NARROW, NEAR, WIDE)}, f"round {number}", CLOSER**number)
 
     def _rng(self, what: str) -> np.random.Generator:
         return np.random.default_rng([*f"{self._seed} {what}".encode()])
 
-    def drawn(self, counts: Mapping[float, int], what: str) -> Points:
-        """So many points of each reach, drawn by the seed and by `what` they are for.
+    def drawn(self, counts: Mapping[float, int], what: str, closer: float = 1.0) -> Points:
+        """So many points of each reach, drawn by the seed and by `what` they are for; half of the leaves are `closer`.
 
         A point without a value is drawn again, but for leaves that have no part in that.
         """
         reach = np.concatenate([np.full(count, one) for one, count in counts.items()])
-        columns = self._rng(what).random((len(self.variables), len(reach)))
+        rng = self._rng(what)
+        columns = rng.random((len(self.variables), len(reach)))
         columns *= 2.0
         columns -= 1.0
         near = reach == NEAR
         columns[:, near] *= _spread(int(near.sum())) * self._around
         columns[:, near] += self._home
         columns *= np.where(near, 1.0, reach)
+        if closer != 1.0:
+            columns *= np.where(near | rng.choice([True, False], columns.shape), 1.0, closer)
         for place, leaf in enumerate(self.variables):
             if leaf in self._compared_for_equality:
                 columns[place, np.flatnonzero(near)[::2]] = self._home[place]

@@ -58,6 +58,14 @@ def test_wrong_derivations_are_never_accepted(example):
 
 
 @pytest.mark.parametrize("example", MISTAKES, ids=lambda example: example["id"])
+def test_each_published_mistake_is_named_first_with_the_node_where_it_was_made(example):
+    for seed in range(10):
+        loss = graph_of(example, drawn_leaves(example, seed))[example["loss"]]
+        row = compare(loss, {example["wrt"]: example["wrong"]}, seed=seed, lr=0.5)[example["wrt"]]
+        assert (row.mistakes[0].key, row.node) == (example["mistake"], example["first_wrong_node"])
+
+
+@pytest.mark.parametrize("example", MISTAKES, ids=lambda example: example["id"])
 def test_the_right_derivations_of_the_same_graphs_are_accepted(example):
     if example["id"].startswith("m32"):  # right only where y > z, and said to be so
         loss = graph_of(example, {"x": 1.0, "y": 1.0, "z": -4.0})["f"]

@@ -33,13 +33,13 @@ FLOORS = {
     "engine.report": 4,
     "engine.printed": 5,
     "engine.walk": 5,
-    "engine.points": 3.5,  # the same, with gradients that are steady or not
     "engine.sampling": 5,
-    "engine.rounded": 1,  # constants that make two arrays agree
-    "engine.agreement": 5.8,  # formulas against the engine, at many points
     "engine.arrays": 0.5,  # the table over NumPy arrays
     "engine.batch": 3,  # a recorded graph at many points
     "engine.answers": 5,
+    "engine.points": 3.5,  # the same, with gradients that have digits or not
+    "engine.rounded": 1,  # constants that make two arrays agree
+    "engine.agreement": 5.8,  # formulas against the engine, at many points
     "engine.blanks": 5.1,  # what can be asked at a step of a walk
     "engine.rules": 5,  # mistaken rules for a local derivative
     "engine.mistakes": 5.2,  # at one step
