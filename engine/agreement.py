@@ -39,6 +39,7 @@ EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
 LEFT_OUT = 0.75  # of the points: where the answer alone may have no digits, or leave the range of floats
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
+NUDGES = (DOWN, UP, 2.0 * UP - 1.0)
 # What rounds nothing.
 _EXACT = (ops.NEGATE, ops.IDENTITY, ops.ABS, ops.RELU, ops.STEP, ops.SIGN, ops.MAXIMUM, ops.MINIMUM, ops.CLAMP)
 
@@ -331,14 +332,14 @@ class Agreement:
 
         def nudged(x: Any, origin: int) -> Any:
             if origin not in factors:
-                factors[origin] = rng.choice([UP, DOWN], (PATTERNS, 1))
+                factors[origin] = rng.choice(NUDGES, (2 * PATTERNS, 1))
             return _from(moved_by(x, factors[origin]), origin)
 
         def apply(row: ops.Primitive, operands: tuple[Any, ...]) -> Any:
             out = row(*operands)
             if not isinstance(out, Array):
                 return out
-            origin = hash((row.name, *[x.origin if isinstance(x, _Nudged) else x for x in operands]))
+            origin = hash((row.name, *map(_origin, operands)))
             if row in _EXACT or row.selects or _is_exact(row, operands):
                 return _from(out, origin)
             return _from(_within_floats(row, operands, nudged(out, origin)), origin)
@@ -349,7 +350,7 @@ class Agreement:
             at,
             literals,
             columns,
-            change=lambda x: nudged(np.atleast_1d(x), hash(np.asarray(x).tobytes())),
+            change=lambda x: nudged(np.atleast_1d(x), _origin(np.atleast_1d(x))),
             apply=apply,
         )
         with quiet():
@@ -491,6 +492,11 @@ class _Nudged(Array):
     """Numbers that were moved, and what they come from."""
 
     origin: int = 0
+
+
+def _origin(x: Any) -> int:
+    """What tells numbers of one origin from those of another."""
+    return x.origin if isinstance(x, _Nudged) else hash(np.asarray(x).tobytes())
 
 
 def _from(x: Any, origin: int) -> _Nudged:

@@ -53,7 +53,7 @@ def _softplus(x: Any) -> Any:
 
 
 def _softsign(x: Any) -> Any:
-    return x / (1.0 + np.abs(x))
+    return array(np.where(np.isinf(x), np.sign(x), x / (1.0 + np.abs(x))))
 
 
 def _clamp(x: Any, low: Any, high: Any) -> Any:

@@ -72,7 +72,7 @@ class Batch:
         for node in self.forward:
             if node in needed:
                 here = np.isfinite(self.values[node])
-                finite &= here if needed[node] is True else here | ~needed[node]
+                finite &= here if needed[node] is True else here | np.logical_not(needed[node])
         return finite.view(np.ndarray)
 
     def adjoints(
