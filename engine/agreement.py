@@ -157,12 +157,15 @@ class Agreement:
         scale = min(np.quantile(sizes, LARGEST), DWARFED * np.median(sizes)) if sizes.size else 1.0
         return Tried(points, expected, usable, float(scale))
 
-    def few(self, question: Question, formula: Formula, count: int) -> dict[Value, np.ndarray]:
+    def few(self, question: Question, formula: Formula, count: int, *, here: bool = False) -> dict[Value, np.ndarray]:
         """The leaves at `count` of the points, on both sides of the kinks of graph and formula, mostly around 0.
 
-        They are fewer where the engine's answer has digits at fewer.
+        They are fewer where the engine's answer has digits at fewer. With `here` they lie on the side of each kink
+        where the given values lie.
         """
         tried = self.points(question)
+        if here:
+            tried = tried.only(self.is_here(tried.points))
         answer, kinks = self._with_kinks(formula, tried.points, {})
         finite = tried.only(np.isfinite(answer))
         columns = _representatives(finite if finite.steady.any() else tried, kinks, count)
@@ -473,6 +476,13 @@ class Agreement:
     @property
     def _numbers_of_the_graph(self) -> set[float]:
         return {abs(node.data) for node in self.named if not node.op}
+
+
+def _origin_of(operand: Any) -> Any:
+    """What tells an operand from others that are computed differently."""
+    if isinstance(operand, _Nudged):
+        return operand.origin
+    return operand.tobytes() if isinstance(operand, np.ndarray) else operand
 
 
 def _meant(meant: Leaf | Any, at: Given | Points, columns: np.ndarray | None) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from engine.value import Value
 
 MOST_CATALOGUES = 200  # that are kept for the next student
 MOST_NODES = 4_000  # of a graph in which mistakes are looked for
+FEWEST = 4  # points by which a formula is recognised
 ROUGH = 0.05  # relative rounding of a number that tells no mistake
 LOOSE, TINY = 1e-2, 1e-300  # the most slack for the rounding of the numbers that a number comes from
 
@@ -36,8 +37,10 @@ class Asked(NamedTuple):
     number: Number | None
 
 
-Columns = Callable[[Question, Formula], Mapping[Value, Any]]
-"""Values of the leaves at points that tell an answer from the right one."""
+class Columns(Protocol):
+    """The leaves at points that tell an answer from the right one; with `here` on the side of the given values alone."""
+
+    def __call__(self, question: Question, formula: Formula, *, here: bool = False) -> Mapping[Value, Any]: ...  # noqa: D102
 
 
 def is_whole(formula: Formula) -> bool:
@@ -115,8 +118,18 @@ class Naming:
         )
 
     def _formula_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
+        """At points on all sides of the kinks, or else on that of the given values alone."""
+        named = self._named_at(self.columns(asked.question, asked.formula), row, asked, others)
+        if not named.mistakes and any(node._row.kinks is not None for node in self.words.order):
+            leaves = self.columns(asked.question, asked.formula, here=True)
+            if min(map(len, leaves.values()), default=0) >= FEWEST:
+                here = self._named_at(leaves, row, asked, others)
+                named = here if here.mistakes else named
+        return named
+
+    def _named_at(self, leaves: Mapping[Value, Any], row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
         question = asked.question
-        batch = Batch(self.words.loss, self.columns(question, asked.formula))
+        batch = Batch(self.words.loss, leaves)
         written = self._written(asked.formula, batch)
         given = self._gradient(question, written.values, batch)
         own = {
