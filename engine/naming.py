@@ -40,7 +40,8 @@ class Asked(NamedTuple):
 class Columns(Protocol):
     """The leaves at points that tell an answer from the right one; with `here` on the side of the given values alone."""
 
-    def __call__(self, question: Question, formula: Formula, *, here: bool = False) -> Mapping[Value, Any]: ...  # noqa: D102
+    def __call__(self, question: Question, formula: Formula, *, here: bool = False) -> Mapping[Value, Any]:
+        """Values by leaf, an array each."""
 
 
 def is_whole(formula: Formula) -> bool:
