@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class Columns(Protocol):
-    """The leaves at points that tell an answer from the right one; with `here` on the side of the given values alone."""
+    """The leaves at points that tell an answer from the right one; with `here` only on the given values' side."""
 
     def __call__(self, question: Question, formula: Formula, *, here: bool = False) -> Mapping[Value, Any]:
         """Values by leaf, an array each."""
