@@ -198,15 +198,12 @@ def _head(row: Row) -> str:
     )
 
 
-_LEADS = ("", *["or: "] * 9)  # of mistakes that cannot be told apart
-
-
 def _details(row: Row, told: set[str]) -> str:
     """What to say of a row that is not right; lines of a derivation that were `told` before are not repeated."""
     lines = [_head(row)]
     lines += [f"  {line}" for line in row.message.splitlines()]
-    if row.mistakes:
-        lines += [f"  {lead}{mistake.text}" for lead, mistake in zip(_LEADS, row.mistakes, strict=False)]
+    sentences = [mistake.text for mistake in row.mistakes if mistake.text not in row.message]
+    lines += [f"  {'or: ' if place else ''}{sentence}" for place, sentence in enumerate(sentences)]
     if row.node:
         lines.append(f"  went wrong first at: {shorten(row.node)}")
     derivation_lines = row.derivation.splitlines()

@@ -204,7 +204,8 @@ def updated_weights(at: Situation) -> Iterator[Guess]:
     for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
         for (members, lr, change), gradient in zip(tried[rows], gradients, strict=True):
             wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
-            names = ", ".join(map(at.name, members[:4])) + (" …" if len(members) > 4 else "")
+            used = [leaf for leaf in members if any(leaf in node.parents for node, _ in change)]
+            names = ", ".join(map(at.name, used[:4])) + (" …" if len(used) > 4 else "")
             said = f"You used {names} updated with lr = {lr:g}, and all gradients are taken at the old weights"
             cost = 1.6 + (0.1 if len(members) == 1 else 0.0)
             yield Guess(gradient, "updated_weights", cost, wrong, saying(said))
