@@ -13,9 +13,11 @@ from engine.arrays import Array, derivatives
 from engine.rules import (
     ACTIVATIONS,
     FUNCTIONS,
+    PRODUCTS,
     Local,
     Rule,
     cost_of,
+    factors,
     is_parameter,
     tried_rules,
 )
@@ -204,11 +206,18 @@ def updated_weights(at: Situation) -> Iterator[Guess]:
     for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
         for (members, lr, change), gradient in zip(tried[rows], gradients, strict=True):
             wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
-            used = [leaf for leaf in members if any(leaf in node.parents for node, _ in change)]
-            names = ", ".join(map(at.name, used[:4])) + (" …" if len(used) > 4 else "")
+            telling = [leaf for leaf in members if any(_is_used(leaf, node) for node, _ in change)]
+            names = ", ".join(map(at.name, telling[:4])) + (" …" if len(telling) > 4 else "")
             said = f"You used {names} updated with lr = {lr:g}, and all gradients are taken at the old weights"
             cost = 1.6 + (0.1 if len(members) == 1 else 0.0)
             yield Guess(gradient, "updated_weights", cost, wrong, saying(said))
+
+
+def _is_used(leaf: Value, node: Value) -> bool:
+    """Whether a derivative of the node has the leaf in it; a bias is in none."""
+    if node._row in PRODUCTS:
+        return any(factor is leaf for factor, _, _ in factors(node))
+    return leaf in node.parents
 
 
 def _updated(at: Situation, members: Sequence[Value], lr: float) -> dict[tuple[Value, int], Any]:
