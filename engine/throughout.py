@@ -156,17 +156,27 @@ def _with_values(
         values[node] = node._row(*[values.get(parent, at.value(parent)) for parent in node.parents])
     touched = {consumer for node in values for consumer, _ in at.words.feeds.get(node, [])}
     touched |= {node for node in values if node.op and (out or node not in anew)}
-    changed = {}
+    changed: dict[tuple[Value, int], Any] = {}
     for node in sorted((node for node in touched if node in at.place), key=at.place.__getitem__):
-        if node is at.target:
-            continue
-        operands = tuple([values.get(parent, at.value(parent)) for parent in node.parents])
-        value = at.value(node) if node in anew and not out else values.get(node, at.value(node))
-        every = derivatives(node._row, value, operands, textbook=True)
-        for operand, (parent, given) in enumerate(zip(node.parents, every, strict=True)):
-            if parent in at.tangents and parent not in at.own and not is_like(given, at.batch.local[node][operand]):
-                changed[node, operand] = given
+        if node is not at.target:
+            own = None if node in anew and not out else values.get(node)
+            for operand, given in _derivatives_with(at, node, values, own):
+                parent = node.parents[operand]
+                if parent in at.tangents and parent not in at.own and not is_like(given, at.batch.local[node][operand]):
+                    changed[node, operand] = given
     return changed
+
+
+def _derivatives_with(at: Situation, node: Value, values: Mapping[Value, Any], own: Any) -> Iterator[tuple[int, Any]]:
+    """The local derivatives that may be others with these values of its operands, and its own if that is another."""
+    if node._row in PRODUCTS:  # of which a factor matters for that beside it alone
+        for place, (_, beside, _) in enumerate(factors(node)):
+            if beside in values:
+                yield place, values[beside]
+        return
+    operands = tuple([values.get(parent, at.value(parent)) for parent in node.parents])
+    value = at.value(node) if own is None else own
+    yield from enumerate(derivatives(node._row, value, operands, textbook=True))
 
 
 def _unlabelled_above(at: Situation, some: Collection[Value]) -> list[Value]:
@@ -199,8 +209,9 @@ def updated_weights(at: Situation) -> Iterator[Guess]:
         layers.setdefault(family_of(at.owner(node).label), []).append(leaf)
     sets |= {frozenset(members): None for members in layers.values()}
     sets |= {frozenset([leaf for leaf in one if leaf is not at.target]): None for one in list(sets)}
-    chosen = [sorted(one, key=at.reading.__getitem__) for one in sets if one][:MOST_SETS]
     rates = (at.lr,) if at.lr is not None else RATES
+    most = MOST_SETS // len(rates)
+    chosen = [sorted(one, key=at.reading.__getitem__) for one in sets if one][:most]
     tried = [(members, lr, _updated(at, members, lr)) for members in chosen for lr in rates]
     tried = [one for one in tried if one[2]]
     for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
