@@ -314,9 +314,9 @@ class Sampler:
                 directions[[1, 2], rng.choice(own, 2)] = 1.0
                 ends = every[:, start, None, None] + directions.T[:, :, None] * lengths
                 pushes += [
-                    (kink, start, length, ends[:, way, place])
+                    (kink, start, length, ends[:, way, step])
                     for way in range(3)
-                    for place, length in enumerate(np.abs(lengths))
+                    for step, length in enumerate(np.abs(lengths))
                 ]
         if not pushes:
             return []
