@@ -25,7 +25,7 @@ from engine.points import DOWN, PATTERNS, SMALLEST, UP, VANISHING, Gradient, Poi
 from engine.printed import half_unit
 from engine.report import Mistake, Verdict
 from engine.rounded import MOST_CONSTANTS, Typed, exact_constants, written
-from engine.sampling import FAR, MOST_ROUNDS, NARROW, POINTS, Given, Sampler
+from engine.sampling import FAR, MOST_ROUNDS, NARROW, Given, Sampler
 from engine.text import number
 from engine.value import Value
 
@@ -136,7 +136,7 @@ class Agreement:
         if key not in self._tried:
             parts = [self.drawn()]
             tried = self.tried_at(question, parts[0])
-            while tried.steady.sum() < POINTS // 2 and len(parts) < MOST_ROUNDS:
+            while tried.steady.sum() < parts[0].size // 2 and len(parts) < MOST_ROUNDS:
                 parts.append(self.drawn(len(parts)))
                 tried = self.tried_at(question, Points.joined(parts))
             self._tried[key] = tried

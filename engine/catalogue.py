@@ -19,6 +19,7 @@ from engine.hypotheses import (
     operations,
     siblings,
     sums,
+    value_given,
     whole_answers,
 )
 from engine.repair import Written
@@ -37,7 +38,7 @@ ROUNDED = 2e-3  # the same for a formula with rounded constants, such as 0.667
 Family = Callable[[Situation], Iterable[Guess]]
 FIRST: tuple[Family, ...] = (
     edges, biases, fan_out, sums, softmax_rules, cross_entropy_rules, adjoints_of_others, operations, inner_left_out,
-    siblings, whole_answers,
+    siblings, value_given, whole_answers,
 )  # fmt: skip
 FURTHER: tuple[Family, ...] = (throughout, exchanges, updated_weights)  # these need sweeps of their own
 
@@ -124,7 +125,9 @@ def of_formula(
         if not found and (fits := fits_formula(at, given, rtol)) is not None:
             found = integrated(at, written)
             found += tuple(one for one in catalogue.mistakes(fits) if not found or one.key != found[0].key)
-    return found, "" if found else written.repair(at.gradient + (written.values - given), known)
+    if found or not written.stands_for:  # a repair of a number would be the answer
+        return found, ""
+    return found, written.repair(at.gradient + (written.values - given), known)
 
 
 def integrated(at: Situation, written: Written) -> tuple[Mistake, ...]:

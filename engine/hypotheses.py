@@ -206,7 +206,7 @@ class _MissingText:
         at = self.at
         senders = [at.sender(path) for path in self.paths]
         if len(set(senders)) < len(senders):
-            senders = [at.name(path.node) for path in self.paths]
+            senders = [at.term(path) for path in self.paths]
         count = counted(len(self.paths), "path")
         if len(self.kept) == 1 and len(self.paths) > 2:
             told = f"you took the path by {senders[self.kept[0]]} alone"
@@ -253,6 +253,13 @@ def _has_logarithm(node: Value) -> bool:
 
 
 # The whole answer
+
+
+def value_given(at: Situation) -> Iterator[Guess]:
+    """The value of the node where its gradient was asked."""
+    name = at.name(at.target)
+    said = f"You gave the value of {name}, and its gradient was asked"
+    yield Guess(at.value(at.target), "value_for_gradient", 1.4, at.target, saying(said))
 
 
 def adjoints_of_others(at: Situation) -> Iterator[Guess]:

@@ -23,7 +23,7 @@ from engine.situation import Situation, is_like
 from engine.value import Value
 
 MOST_CATALOGUES = 200  # that are kept for the next student
-MOST_NODES = 4_000  # of a graph in which mistakes are looked for
+MOST_NODES = 2_000  # of a graph in which mistakes are looked for
 FEWEST = 4  # points by which a formula is recognised
 ROUGH = 0.05  # relative rounding of a number that tells no mistake
 LOOSE, TINY = 1e-2, 1e-300  # the most slack for the rounding of the numbers that a number comes from
@@ -113,10 +113,10 @@ class Naming:
 
     def _is_of_numbers(self, asked: Asked) -> bool:
         """Whether an answer is a number, or a formula with given values put in, which says something there alone."""
-        given = {abs(node.data) for node in self.by_name.values() if not node.op}
-        return not asked.formula.names or any(
-            abs(float(asked.formula.literal_text(one))) in given for one in asked.formula.literals
-        )
+        formula = asked.formula
+        given = {abs(node.data) for name, node in self.by_name.items() if not node.op and name not in formula.names}
+        texts = [formula.literal_text(literal) for literal in formula.literals]
+        return not formula.names or any("." in text and float(text) in given for text in texts)
 
     def _formula_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
         """At points on all sides of the kinks, or else on that of the given values alone."""

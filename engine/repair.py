@@ -22,7 +22,7 @@ from engine.value import Value, record
 SAME = 1e-7
 LARGEST_FRACTION = 12  # denominator of a number that people write
 MOST_NODES = 60  # of the graph, that a repair may use
-MOST_PIECES = 200  # of a formula, that are tried
+MOST_PIECES = 80  # operations of a formula that is repaired
 
 
 class _Occurrences(Mapping[str, Value]):
@@ -70,9 +70,8 @@ class Written:
         self.stands_for, self._literals = occurrences.stands_for, literals
         leaves = {leaf: values[name] for leaf, name in self.stands_for.items()} | literals
         leaves = {leaf: array(np.broadcast_to(data, size)) for leaf, data in leaves.items()}
+        self.size = size
         self.batch = Batch(self.root, leaves, forward=forward_order(self.root))
-        if not self.root.op:
-            self.batch.values.setdefault(self.root, array(np.full(size, self.root.data)))
 
     @property
     def has_rounded_constants(self) -> bool:
@@ -82,14 +81,14 @@ class Written:
     @property
     def values(self) -> Any:
         """What the formula gives."""
-        return self.batch.value(self.root)
+        return array(np.broadcast_to(self.batch.value(self.root), self.size))
 
     def derivative(self, tangents: Mapping[str, Any]) -> Any:
         """Its derivative along the tangents of the names."""
         adjoints = self.batch.adjoints(self.root)
         with quiet():
             terms = [adjoints.get(leaf, 0.0) * tangents.get(name, 0.0) for leaf, name in self.stands_for.items()]
-            return sum(terms, start=np.zeros(self.batch.size))
+            return sum(terms, start=np.zeros(self.size))
 
     def repair(self, right: Any, known: Mapping[str, Any]) -> str:
         """The smallest change that makes the formula `right`, in words; empty where none is found.
@@ -101,12 +100,14 @@ class Written:
             return self._repair(np.asarray(right), known)
 
     def _repair(self, right: Any, known: Mapping[str, Any]) -> str:
+        if len(self.batch.forward) > MOST_PIECES:
+            return ""
         adjoints = self.batch.adjoints(self.root)
         words = Words(self.root)
         consumer = {parent: (node, place) for node in self.batch.forward for place, parent in enumerate(node.parents)}
-        library = _library(known, self.batch.size)
+        library = _library(known, self.size)
         found: list[tuple[int, int, str]] = []
-        pieces = [node for node in nodes(self.root) if node in adjoints or node is self.root][:MOST_PIECES]
+        pieces = [node for node in nodes(self.root) if node in adjoints or node is self.root]
         for piece in pieces:
             x = self.batch.value(piece)
             own = Symbol.of(words.in_names[piece])
@@ -114,7 +115,9 @@ class Written:
             for needed in (x + (right - self.values) / adjoints.get(piece, 1.0), x * self.values / right):
                 if not np.isfinite(needed).all() or not _same(self._with(piece, needed, consumer), right):
                     continue
-                for text in _recognised(np.asarray(x), needed, own, library):
+                for text in _recognised(np.broadcast_to(x, self.size), needed, own, library):
+                    if str(text) == str(own):
+                        continue
                     said = f"With {text} in place of {written(words, piece)} it is right."
                     found.append((len(f"{text}{own}"), len(f"{text}"), said))
         return min(found, default=(0, 0, ""))[-1]
@@ -162,6 +165,8 @@ def _recognised(x: Any, needed: Any, own: Symbol, library: list[tuple[Symbol, An
     ]
     for sign in (1.0, -1.0):
         for target, write in ways:
+            if not np.isfinite(target).all():
+                continue
             close = np.abs(sign * stacked - target) <= SAME * (np.abs(stacked) + np.abs(target))
             for row in np.flatnonzero(close.all(axis=1)):
                 yield write(sign * library[row][0])

@@ -92,7 +92,7 @@ def _slope(words: Words, node: Value) -> str:
     """`σ′(z) = a·(1 − a)`."""
     operands = ", ".join(written(words, parent) for parent in node.parents[:1])
     if node._row is ops.POWER:
-        return f"the derivative of {written(words, node)}, {_right(words, node, 0)},"
+        return f"the derivative of {written(words, node)}, which is {_right(words, node, 0)}"
     return f"{node._row.symbol}′({operands}) = {_right(words, node, 0)}"
 
 

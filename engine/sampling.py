@@ -28,8 +28,8 @@ from engine.value import Value, clone
 NARROW, WIDE, NEAR = 2.0, 4.0, 0.0  # how far from 0 the leaves are drawn, or else near the given values
 FAR = (16.0, 128.0, 1024.0)
 POINTS = 4096  # the given values among them, and a few to spare for those at which nobody has digits
-AT_KINKS = 288  # of these, where there are kinks
-DRAWN = {NARROW: 2368, NEAR: 768, WIDE: 544} | dict.fromkeys(FAR, 64)
+AT_KINKS = 288  # besides, at most
+DRAWN = {NARROW: 2656, NEAR: 768, WIDE: 544} | dict.fromkeys(FAR, 64)
 MOST_MENDED = 24  # times that a point without a value is drawn again
 MOST_ROUNDS = 4  # of points, where the right answer has digits at few
 CLOSER = 0.02  # times as far, in each round
@@ -39,7 +39,8 @@ RARE = 16  # points on one side of a kink, of which there should be more
 PUSHES = 0.5 * math.e ** np.arange(10.0)  # how far a leaf is moved to get beyond a kink: 0.5 to 4,000
 PUSHED = 6  # points from which that is tried
 CLOSE_TO = 2.0 ** -np.array([4.0, 9.0, 15.0])  # of the way between two points on both sides of a kink
-SECANTS = 3  # steps towards a kink
+NEGLIGIBLE = 1e-6  # of the distances to a kink on both sides
+SECANTS = 6  # steps towards a kink, at most
 
 NOTHING = Gradient(0.0, 0.0)
 
@@ -148,11 +149,10 @@ class Sampler:
 
     @cached_property
     def points(self) -> Points:
-        """`POINTS` and a few, without the given values."""
-        if not self.ground.kinks:
-            return self.drawn({**DRAWN, NARROW: DRAWN[NARROW] + AT_KINKS}, "")
-        drawn = self.drawn(DRAWN, "")
-        kinks = self.ground.kinks
+        """`POINTS` and a few, without the given values; and those at the kinks."""
+        drawn, kinks = self.drawn(DRAWN, ""), self.ground.kinks
+        if not kinks:
+            return drawn
         there = self.at_kinks(drawn, Points.gaps, lambda kink: self._deciding(kinks[kink][0]), "")
         return drawn if there is None else Points.joined([drawn, there])
 
@@ -291,7 +291,7 @@ class Sampler:
         most = max(4, RARE * 4 // max(1, len(pushed)))
         beyond = [one.end for of_kink in pushed for one in of_kink[:most]]
         columns = np.column_stack([*beyond, close])[:, :AT_KINKS]
-        return self._at(columns, np.where(np.arange(columns.shape[1]) < len(beyond), FAR[0], NARROW))
+        return self._at(columns, np.where(np.abs(columns).max(axis=0) <= NARROW, NARROW, FAR[0]))
 
     def _pushed(
         self,
@@ -314,9 +314,9 @@ class Sampler:
                 directions[[1, 2], rng.choice(own, 2)] = 1.0
                 ends = every[:, start, None, None] + directions.T[:, :, None] * lengths
                 pushes += [
-                    (kink, start, length, ends[:, way, place])
+                    (kink, start, length, ends[:, way, step])
                     for way in range(3)
-                    for place, length in enumerate(np.abs(lengths))
+                    for step, length in enumerate(np.abs(lengths))
                 ]
         if not pushes:
             return []
@@ -347,6 +347,8 @@ class Sampler:
             where = np.where(np.isfinite(secant), np.clip(secant, low + margin, high - margin), 0.5 * (low + high))
             there = self._at(start + where * way, np.full(len(kinks), NARROW))
             gap = np.where(there.valid, gaps_at(there), np.nan)[kinks, np.arange(len(kinks))]
+            if not (np.abs(gap) > NEGLIGIBLE * np.maximum(np.abs(gap_low), np.abs(gap_high))).any():
+                break
             same = (gap > 0.0) == (gap_low > 0.0)
             low, gap_low = np.where(same, where, low), np.where(same, gap, gap_low)
             high, gap_high = np.where(same, high, where), np.where(same, gap_high, gap)

@@ -18,10 +18,11 @@ from engine.arrays import quiet
 from engine.batch import Batch
 from engine.explain import Words, unlabelled_below
 from engine.graph import backward_order
-from engine.rules import Local, are_examples, share, summands, written
+from engine.rules import Local, are_examples, factors, share, summands, written
 from engine.text import shorten
 from engine.value import Value
 
+LARGE_FAMILY = 64  # in which nobody looks at all for the nearest
 MOST_SIBLINGS = 12  # nodes of a family that are tried in a node's place
 
 
@@ -183,6 +184,11 @@ class Situation:
     def _by_indices(self) -> dict[str, dict[tuple[int, ...], Value]]:
         return {key: {indices_of(node.label): node for node in found} for key, found in self.families.items()}
 
+    @cached_property
+    def _member(self) -> dict[Value, int]:
+        """Each node's place in its family."""
+        return {node: place for found in self._by_indices.values() for place, node in enumerate(found.values())}
+
     def transposed(self, node: Value) -> Value | None:
         """The other node of the family with the same indices the other way round."""
         other = self._by_indices.get(_family_key(node), {}).get(indices_of(node.label)[::-1])
@@ -197,9 +203,15 @@ class Situation:
                 steps = [abs(a - b) for a, b in zip(mine, one[0], strict=False)]
                 return 0 if one[1] is turned else 1 + sum(map(bool, steps)), sum(steps)
 
-            others = self._by_indices.get(_family_key(node), {}).items()
+            others = list(self._by_indices.get(_family_key(node), {}).items())
+            if len(others) > LARGE_FAMILY:  # those that are written near it
+                here = self._member[node]
+                others = others[max(0, here - MOST_SIBLINGS) : here + MOST_SIBLINGS + 1]
+                others += [(mine[::-1], turned)] if turned is not None else []
             nearest = heapq.nsmallest(MOST_SIBLINGS + 1, others, key=distance)
-            self._nearest[node] = [other for _, other in nearest if other is not node][:MOST_SIBLINGS]
+            self._nearest[node] = list(dict.fromkeys(other for _, other in nearest if other is not node))[
+                :MOST_SIBLINGS
+            ]
         return self._nearest[node]
 
     # Words
@@ -227,8 +239,16 @@ class Situation:
         return written(self.words, node)
 
     def sender(self, edge: Edge) -> str:
-        """The name of the labelled node by which a path comes."""
-        return self.words.names[self.owner(edge.node)]
+        """What a path comes by: a labelled node, or the term of the root's own formula."""
+        owner = self.owner(edge.node)
+        return self.words.names[owner] if owner is not self.root else self.term(edge)
+
+    def term(self, edge: Edge) -> str:
+        """What an edge stands in: the product of a weighted sum, or the node's formula."""
+        beside = [other for factor, other, place in factors(edge.node) if factor is edge.parent]
+        if edge.node._row is ops.DOT and beside:
+            return f"{self.name(edge.parent)}·{self.name(beside[0])}"
+        return self.name(edge.node) if edge.node is not self.root else self.words.formula(edge.node)
 
 
 def is_like(gradient: Any, other: Any) -> bool:

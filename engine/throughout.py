@@ -217,11 +217,23 @@ def updated_weights(at: Situation) -> Iterator[Guess]:
     for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
         for (members, lr, change), gradient in zip(tried[rows], gradients, strict=True):
             wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
-            telling = [leaf for leaf in members if any(_is_used(leaf, node) for node, _ in change)]
-            names = ", ".join(map(at.name, telling[:4])) + (" …" if len(telling) > 4 else "")
-            said = f"You used {names} updated with lr = {lr:g}, and all gradients are taken at the old weights"
-            cost = 1.6 + (0.1 if len(members) == 1 else 0.0)
-            yield Guess(gradient, "updated_weights", cost, wrong, saying(said))
+            cost = 1.6 + 0.01 * len(members)  # of sets that give the same, the smallest
+            yield Guess(gradient, "updated_weights", cost, wrong, _UpdatedText(at, members, lr, change))
+
+
+@dataclass(frozen=True)
+class _UpdatedText:
+    """The sentence about weights that were updated too early, made when it is read."""
+
+    at: Situation
+    members: Sequence[Value]
+    lr: float
+    change: Mapping[tuple[Value, int], Any]
+
+    def __call__(self) -> str:
+        telling = [leaf for leaf in self.members if any(_is_used(leaf, node) for node, _ in self.change)]
+        names = ", ".join(map(self.at.name, telling[:4])) + (" …" if len(telling) > 4 else "")
+        return f"You used {names} updated with lr = {self.lr:g}, and all gradients are taken at the old weights."
 
 
 def _is_used(leaf: Value, node: Value) -> bool:

@@ -1,6 +1,8 @@
 """The comparison: what is right, what is wrong, and that a planted error is caught."""
 
 import math
+import random
+import time
 from decimal import Decimal
 from fractions import Fraction
 
@@ -10,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Value, build, compare, dot, sigmoid
+from engine.compare import Comparison
+from engine.formula import Formula
 from engine.graph import nodes
 from engine.printed import judge_number
 from engine.sampling import Sampler
@@ -259,6 +263,12 @@ def test_many_equal_given_values_are_tried_or_undecided():
     assert verdict(build("L = w*x**2", w=3.0, x=2.0)["L"], "w", "2 + x") == "wrong"  # x + x is right at x = 2 alone
 
 
+def test_what_is_compared_with_is_no_given_value():
+    """Else `x < 1.76`, where x was given 1.76, would stand for `x < x`, which never holds."""
+    loss = build("L = w*x", w=3.0, x=1.76)["L"]
+    assert verdict(loss, "w", "2*x if x < 1.76 else x") == "wrong"
+
+
 def test_agreement_at_the_given_point_alone_is_not_enough():
     loss = build("L = w*x", w=3.0, x=1.0)["L"]
     assert verdict(loss, "w", "x**2") == "wrong"
@@ -280,6 +290,10 @@ def test_both_sides_of_a_kink_are_tried():
         ("L = 0.5*w^2 if abs(w) <= 5 else 5*(abs(w) - 2.5)", 7.0, "w", "w if abs(w) <= 5 else 5*sign(w)"),
         ("L = w", 0.5, "1 if w < 3.5 else 2", "1 + 0*w"),  # a kink of the answer alone
         ("L = w", 0.5, "1 + (w/4)**40", "1 + 0*w"),  # nothing to see in [−2, 2]
+        ("L = w", 0.5, "1 if w < 3000 else 2", "1 + 0*w"),
+        ("L = w", 0.5, "(2 if w < 1.3001 else 1) if w > 1.3 else 1", "1 + 0*w"),  # a band that no point is drawn in
+        ("L = relu(w)", 0.5, "step(w - 0.0003)", "step(w)"),
+        ("L = tanh(30*w)", 0.1, "0.5 if w > 0.7 else 30*(1 - tanh(30*w)**2)", "30*(1 - tanh(30*w)**2)"),
     ],
 )
 def test_kinks_are_found_also_where_few_points_lie(text, given, wrong, right):
@@ -355,6 +369,142 @@ def test_an_answer_undefined_at_a_kink_alone_is_excused():
     assert verdict(loss, "w", "log(z)*0 + step(z)*x") == "wrong"  # undefined on half of all points
     at_the_kink = build("z = w*x\nL = relu(z)", w=0.0, x=2.0)["L"]
     assert verdict(at_the_kink, "w", "max(0, z)/z*x") == "right"
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "wrong"),
+    [
+        ("L = softplus(200*w)", "200*exp(200*w)/(1 + exp(200*w))", "200*exp(200*w)/(2 + exp(200*w))"),
+        ("L = sigmoid(60*w)", "60*exp(60*w)/(1 + exp(60*w))**2", "60*exp(60*w)/(1 + exp(60*w))"),
+        ("L = max(softplus(w*w), w*w)", "2*w*exp(w*w)/(1 + exp(w*w))*step(log(1 + exp(w*w)) - w*w)"
+            " + 2*w*step(w*w - log(1 + exp(w*w)))", "2*w*exp(w*w)/(1 + exp(w*w))*step(log(1 + exp(w*w)) - w*w)/2"),
+    ],
+)  # fmt: skip
+def test_an_answer_may_overflow_or_lose_its_digits_where_the_engine_does_not(text, right, wrong):
+    loss = build(text, w=0.1)["L"]
+    for seed in range(5):
+        assert verdict(loss, "w", right, seed=seed) == "right"
+        assert verdict(loss, "w", wrong, seed=seed) == "wrong"
+
+
+def test_an_answer_that_stands_on_its_own_kink_has_the_value_there():
+    loss = build("L = max(x, y)", x=1.0, y=0.5)["L"]
+    assert verdict(loss, "x", "step(x - max(x, y)) + 0*y") == "wrong"  # step(0), which is 0
+    assert verdict(loss, "x", "1 - step(max(x, y) - x)") == "right"
+
+
+def test_an_answer_without_a_value_on_one_side_of_a_kink_is_wrong():
+    loss = build("L = relu(w - 30)", w=1.0)["L"]
+    assert verdict(loss, "w", "log(w - 60)*0 if w > 30 else 0") == "wrong"
+    row = compare(loss, {"w": "log(-1) if w > 30 else 0"})["w"]
+    assert (row.verdict, "has no value at some points" in row.message) == ("wrong", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("0.667*2*z/(z*z + 1)*x/log(10)", "0.667 was rounded early, write 2/3"),
+        ("2/3*0.4343*2*z/(z*z + 1)*x", "0.4343 was rounded early, write 1/log(10)"),
+        (
+            "0.6667*0.4343*2*z/(z*z + 1)*x",
+            "0.6667 was rounded early, write 2/3 and 0.4343 was rounded early, write 1/log(10)",
+        ),
+        ("1.333*z/(z*z + 1)*x/2.303", "1.333 was rounded early, write 4/3 and 2.303 was rounded early, write log(10)"),
+        ("0.579*z/(z*z + 1)*x", "0.579 was rounded early, write 0.5790593092"),
+    ],
+)
+def test_a_constant_that_was_rounded_early_is_right_and_said(answer, said):
+    loss = build("z = w*x + b\nL = log10(z*z + 1)*2/3", w=0.3, x=1.5, b=-0.2)["L"]
+    row = compare(loss, {"w": answer})["w"]
+    assert (row.verdict, row.message) == ("right", f"Right but for rounding: {said}.")
+    assert [(mistake.key, mistake.node, mistake.text) for mistake in row.mistakes] == [("early_rounding", None, said)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "0.580*z/(z*z + 1)*x",  # not what rounding gives
+        "0.58*z/(z*z + 1)*x",  # too few digits to be a rounding
+        "0.579*z/(z*z + 1)",
+        "0.579*z/(z*z + 1.01)*x",
+    ],
+)
+def test_a_constant_that_is_wrong_is_no_rounding(answer):
+    loss = build("z = w*x + b\nL = log10(z*z + 1)*2/3", w=0.3, x=1.5, b=-0.2)["L"]
+    row = compare(loss, {"w": answer})["w"]
+    assert (row.verdict, row.mistakes) == ("wrong", ())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["+".join(["w**x"] * 1_900), "+".join(["0.301*w"] * 1_200), "*".join(["0.3"] * 2_000) + "*w", "w**" * 90 + "w"],
+    ids=lambda text: text[:10],
+)
+def test_an_enormous_answer_is_refused_all_the_same(neuron, answer):
+    started = time.perf_counter()
+    assert verdict(neuron, "w", answer) == "wrong"
+    assert time.perf_counter() - started < 3.0  # and not minutes; a fifth of a second is usual
+
+
+def random_graph(seed):
+    """A graph as text, and derivatives of it by w, made by hand from its parts: the rules of sums and products."""
+    rng = random.Random(seed)
+    pieces = [("w*x*b", "x*b")]
+    for _ in range(rng.randint(1, 3)):
+        inner, slope = rng.choice([("w*x + b", "x"), ("w*w", "2*w"), ("x - 0.5*w", "-0.5"), ("b*w", "b")])
+        z = f"({inner})"
+        outer, derivative = rng.choice(
+            [
+                (f"sigmoid{z}", f"sigmoid{z}*(1 - sigmoid{z})"),
+                (f"tanh{z}", f"(1 - tanh{z})*(1 + tanh{z})"),
+                (f"relu{z}", f"step{z}"),
+                (f"abs{z}", f"sign{z}"),
+                (f"sin{z}", f"cos{z}"),
+                (f"log(1 + {z}**2)", f"2*{z}/(1 + {z}**2)"),
+                (f"max({z}, 0.5)", f"(1 if {z} > 0.5 else 0)"),
+                (f"exp(-{z}**2)", f"(-2*{z}*exp(-{z}**2))"),
+                (f"sqrt({z}**2 + 2)", f"{z}/sqrt({z}**2 + 2)"),
+            ]
+        )
+        factor = rng.choice(["x", "b", "3", "(x - b)"])
+        pieces.append((f"{factor}*{outer}", f"{factor}*{derivative}*({slope})"))
+    text = "L = " + " + ".join(piece for piece, _ in pieces)
+    terms = [term for _, term in pieces]
+    rewritten = [
+        " + ".join(terms),
+        " + ".join(reversed(terms)),
+        "-(" + "".join(f" - {term}" for term in terms) + ")",
+        "(" + " + ".join(f"{term}*(1 + x*x)" for term in terms) + ")/(1 + x**2)",
+        " + ".join(f"{term}*exp(w)/exp(w)" for term in terms) + " + w - w",
+    ]
+    return text, {name: round(rng.uniform(-1.9, 1.9), 2) for name in "wxb"}, rewritten
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_right_rewriting_is_rejected_and_no_wrong_answer_accepted(seed):
+    """Wrong on at least half a percent of the points of a box, in one region, in a band, at a bump, or everywhere."""
+    text, leaves, rewritten = random_graph(seed)
+    graph = build(text, leaves)
+    comparison = Comparison(graph["L"], None, 3, seed, "gradient", ())
+    question, rng = comparison.question("w"), random.Random(seed)
+    for answer in rewritten:
+        judged = comparison.judge_formula(question, Formula(answer))
+        assert judged.verdict == "right", (text, answer, judged)
+    right = f"({rewritten[0]})"
+    off = rng.choice([f"{right} + 0.01", f"{right}*1.001 + 0.001", f"-{right} + 0.1", f"{right} + 1"])
+    (name, other), at = rng.sample("wxb", 2), round(rng.uniform(-1.9, 1.9), 3)
+    for wrong in [
+        off,
+        f"{off} if {name} > 1.98 else {right}",
+        f"{off} if {name} < {at} else {right}",
+        f"({off} if {name} < {at} + 0.03 else {right}) if {name} > {at} else {right}",
+        f"({off} if {other} > 1.6 else {right}) if {name} < -1.6 else {right}",
+        f"{right} + exp(-30000*({name} - {at})**2)",
+        f"{right}*1.00001 + 0.00001",
+        f"{right} + 0.001*step({name} - 1.97)",
+    ]:
+        judged = comparison.judge_formula(question, Formula(wrong))
+        assert judged.verdict == "wrong", (text, wrong, judged)
 
 
 def test_the_other_sign_convention(neuron):
