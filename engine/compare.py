@@ -194,6 +194,8 @@ class Comparison(Agreement):
             verdict, message = judge(expected)
             if verdict == "wrong" and not message:
                 message = self._other_quantity(judge, question)
+                named = self.words.names[question.node]
+                mistakes = (Mistake("value_for_gradient", named, message),) if message else ()
         sign = -1.0 if self.convention == "negative_gradient" and question.kind == "gradient" else 1.0
 
         def turned() -> Verdict:

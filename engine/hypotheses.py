@@ -206,7 +206,7 @@ class _MissingText:
         at = self.at
         senders = [at.sender(path) for path in self.paths]
         if len(set(senders)) < len(senders):
-            senders = [at.term(path) for path in self.paths]
+            senders = [f"{at.name(path.parent)} in {at.term(path)}" for path in self.paths]
         count = counted(len(self.paths), "path")
         if len(self.kept) == 1 and len(self.paths) > 2:
             told = f"you took the path by {senders[self.kept[0]]} alone"

@@ -239,9 +239,9 @@ class Situation:
         return written(self.words, node)
 
     def sender(self, edge: Edge) -> str:
-        """What a path comes by: a labelled node, or the term of the root's own formula."""
+        """What a path comes by: a labelled node, or the place in the root's own formula."""
         owner = self.owner(edge.node)
-        return self.words.names[owner] if owner is not self.root else self.term(edge)
+        return self.words.names[owner] if owner is not self.root else f"{self.name(edge.parent)} in {self.term(edge)}"
 
     def term(self, edge: Edge) -> str:
         """What an edge stands in: the product of a weighted sum, or the node's formula."""
