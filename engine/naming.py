@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -47,6 +47,15 @@ class Columns(Protocol):
 def is_whole(formula: Formula) -> bool:
     """Whether an answer is a whole number, which may be all that is left of a formula."""
     return re.fullmatch(r"[-+]?\d+", literal_of(formula) or "") is not None
+
+
+def _beginnings(numbers: Sequence[Number]) -> Iterator[tuple[dict[Value, float | None], float]]:
+    """The gradients that an answer may come from, None for right ones, and the relative slack of their rounding."""
+    own = {one.node: None if one.verdict == "right" else one.own for one in numbers}
+    yield own, 0.0
+    if numbers:
+        yield own, min(3.0 * max(one.reach / max(abs(one.own), TINY) for one in numbers), LOOSE)
+        yield dict.fromkeys(own), 0.0  # the slips were mended on the way
 
 
 class Naming:
@@ -107,8 +116,9 @@ class Naming:
             return row
         if asked.formula.names or is_whole(asked.formula):
             row = self._formula_named(row, asked, others)
-        if row.verdict == "wrong" and not row.mistakes and asked.number is not None and self._is_of_numbers(asked):
-            row = self._number_named(row, asked, others)
+        unnamed = row.verdict == "wrong" and not row.mistakes
+        if unnamed and asked.number is not None and self._is_of_numbers(asked):
+            row = self._number_named(row, asked, asked.number, others)
         return replace(row, node=row.mistakes[0].node) if row.mistakes and row.verdict == "wrong" else row
 
     def _is_of_numbers(self, asked: Asked) -> bool:
@@ -154,27 +164,16 @@ class Naming:
         mistake = Mistake("follow_through", slips[0], told)
         return replace(row, verdict="right", message=told, mistakes=(mistake,), node=None, derivation="")
 
-    def _number_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
-        number, question = asked.number, asked.question
-        assert number is not None
-        given = float(np.ravel(self._gradient(question, number.obtained, self._here))[0])
+    def _number_named(self, row: Row, asked: Asked, number: Number, others: Mapping[str, Asked]) -> Row:
+        """At the given values, from the student's own numbers further on, or from the right ones."""
+        given = float(np.ravel(self._gradient(asked.question, number.obtained, self._here))[0])
         printed = 0.0 if is_whole(asked.formula) else number.reach  # who writes 4 means 4
-        reach = printed / (self.lr or 1.0 if question.kind == "new" else 1.0) + 1e-9 * abs(given)
-        own = {
-            one.question.node: None if one.number.verdict == "right" else one.number.own
-            for one in others.values()
-            if one.number is not None
-        }
-        rounded = [
-            one.number.reach / max(abs(one.number.own), TINY) for one in others.values() if one.number is not None
-        ]
-        slack = min(3.0 * max(rounded, default=0.0), LOOSE) * abs(given)  # of the numbers that it comes from
+        reach = printed / (self.lr or 1.0 if asked.question.kind == "new" else 1.0) + 1e-9 * abs(given)
         if reach > ROUGH * abs(given):
             return row
-        right: dict[Value, float | None] = dict.fromkeys(own)  # the slips were mended on the way
-        for gradients, far in ((own, reach), (own, reach + slack), (right, reach)) if own else (({}, reach),):
-            catalogue = self._catalogue(question, gradients)
-            fits = fits_number(catalogue.at, given, far)
+        for own, slack in _beginnings([one.number for one in others.values() if one.number is not None]):
+            catalogue = self._catalogue(asked.question, own)
+            fits = fits_number(catalogue.at, given, reach + slack * abs(given))
             if fits is not None and (found := catalogue.mistakes(fits)):
                 return replace(row, mistakes=found)
         return row
