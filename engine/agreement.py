@@ -36,7 +36,8 @@ LONG = 500  # numbers, names and operations in a formula
 LARGEST = 0.9  # of the sizes of a gradient are below what counts as its size
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
-LEFT_OUT = 0.75  # of the points: where the answer alone may have no digits, or leave the range of floats
+NO_DIGITS = 0.75  # of the points: where the answer may have none, at most
+ENOUGH = 1 / 64  # of the points: where it agrees, if elsewhere it leaves the range of floats
 FORMULA_RTOL, FORMULA_ATOL = 1e-8, 1e-12
 
 NUDGES = (DOWN, UP, 2.0 * UP - 1.0)
@@ -150,7 +151,8 @@ class Agreement:
         """What is expected at some points."""
         with quiet():
             expected = Gradient(*map(np.asarray, self.expected(question, points)))
-        usable = points.valid & ~points.vanished & np.isfinite(expected.value) & np.isfinite(expected.noise)
+        usable = points.valid & np.isfinite(expected.value) & np.isfinite(expected.noise)
+        expected = expected._replace(steady=expected.steady & ~points.vanished)
         # What lies far out, beyond a kink, must not drown the rest.
         sizes = np.abs(expected.value[usable & expected.steady & (points.reach <= NARROW)])
         sizes = sizes[sizes > 0.0]
@@ -299,7 +301,8 @@ class Agreement:
         with quiet():
             off, tolerance = np.abs(answer - right.value), self._tolerance(right, tried.scale)
             columns = np.flatnonzero(tried.usable & ~(off <= tolerance))
-        if 0 < columns.size <= LEFT_OUT * tried.total:
+        digitless, agreeing = np.isfinite(answer[columns]).sum(), tried.total - columns.size
+        if columns.size and digitless <= NO_DIGITS * tried.total and agreeing >= ENOUGH * tried.total:
             rough = self._roughness(formula, points, literals, columns)
             with quiet():
                 columns = columns[~(off[columns] <= tolerance[columns] + 8.0 * rough) & (rough < math.inf)]

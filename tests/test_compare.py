@@ -375,13 +375,15 @@ def test_an_answer_undefined_at_a_kink_alone_is_excused():
     ("text", "right", "wrong"),
     [
         ("L = softplus(200*w)", "200*exp(200*w)/(1 + exp(200*w))", "200*exp(200*w)/(2 + exp(200*w))"),
+        ("L = softplus(10^6*w)*x", "10^6*exp(10^6*w)/(1 + exp(10^6*w))*x", "exp(10^6*w)/(1 + exp(10^6*w))*x"),
+        ("L = exp(10^6*w)*x", "10^6*exp(10^6*w)*x", "10^6*exp(10^6*w)*x + (0.01 if w < -1.9 else 0)"),
         ("L = sigmoid(60*w)", "60*exp(60*w)/(1 + exp(60*w))**2", "60*exp(60*w)/(1 + exp(60*w))"),
         ("L = max(softplus(w*w), w*w)", "2*w*exp(w*w)/(1 + exp(w*w))*step(log(1 + exp(w*w)) - w*w)"
             " + 2*w*step(w*w - log(1 + exp(w*w)))", "2*w*exp(w*w)/(1 + exp(w*w))*step(log(1 + exp(w*w)) - w*w)/2"),
     ],
 )  # fmt: skip
 def test_an_answer_may_overflow_or_lose_its_digits_where_the_engine_does_not(text, right, wrong):
-    loss = build(text, w=0.1)["L"]
+    loss = build(text, w=-0.1, x=0.5)["L"]
     for seed in range(5):
         assert verdict(loss, "w", right, seed=seed) == "right"
         assert verdict(loss, "w", wrong, seed=seed) == "wrong"
