@@ -8,17 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import ops
-from engine.rules import (
-    FUNCTIONS,
-)
-from engine.situation import (
-    Guess,
-    Situation,
-    at_and_said,
-    into_logarithm,
-    is_like,
-    saying,
-)
+from engine.rules import FUNCTIONS
+from engine.situation import Guess, Situation, at_and_said, into_logarithm, is_like, saying
 from engine.value import Value
 
 
@@ -177,7 +168,7 @@ def _softmax_patterns(group: Classes) -> Iterator[tuple[str, float, str, list[An
 
 
 def _share_as_squared(at: Situation, group: Classes) -> Iterator[Guess]:
-    """P − y for ∂L/∂p of one class alone."""
+    """Of one class alone, p − y for ∂L/∂p."""
     for node, by_share, by_score in zip(group.nodes, group.by_share, group.by_score, strict=True):
         if node in at.tangents:
             said = (

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from engine.backprop import Contribution
 from engine.forward import now
-from engine.graph import (
-    backward_order,
-    consumers,
-    derivatives_by_parent,
-    leading_to,
-    names,
-    recorded_derivatives,
-)
+from engine.graph import backward_order, consumers, derivatives_by_parent, leading_to, names, recorded_derivatives
 from engine.symbols import PRODUCT, Latex, Symbol
 from engine.text import in_latex_formula, in_notation, latex_number, shorten
 from engine.value import Value

@@ -100,7 +100,7 @@ def _right(words: Words, node: Value, operand: int) -> str:
     return shorten(str(words.local_derivatives(node, words.in_names)[operand]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A mistake at a local derivative: for which rows and operands, what it gives, and how to say it to who made it.
 

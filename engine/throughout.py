@@ -5,31 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine.arrays import Array, derivatives
-from engine.rules import (
-    ACTIVATIONS,
-    FUNCTIONS,
-    PRODUCTS,
-    Local,
-    Rule,
-    cost_of,
-    factors,
-    is_parameter,
-    tried_rules,
-)
-from engine.situation import (
-    MOST_SIBLINGS,
-    Guess,
-    Situation,
-    family_of,
-    is_like,
-    saying,
-    text_of,
-)
+from engine.rules import ACTIVATIONS, FUNCTIONS, PRODUCTS, Local, Rule, cost_of, factors, is_parameter, tried_rules
+from engine.situation import MOST_SIBLINGS, Edge, Guess, Situation, family_of, is_like, saying, text_of
 from engine.value import Value
 
 MOST_SETS = 60  # of leaves that are updated together
@@ -37,39 +19,57 @@ MOST_PAIRS = 200  # exchanges of two nodes of a family
 RATES = (0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)  # where none is given
 
 
+Place = tuple[Value, int]
+"""A node and one of its operands."""
+
+
+class _Mistaken(NamedTuple):
+    """A rule at one operand, and the derivative that it gives."""
+
+    rule: Rule
+    local: Local
+    given: Any
+
+
 def throughout(at: Situation) -> Iterator[Guess]:
     """One mistaken rule at every edge of a family: in a layer, or everywhere."""
-    groups: dict[tuple[Any, ...], dict[tuple[Value, int], tuple[Rule, Local, Any]]] = {}
+    groups = _groups(at)
+    for rows, gradients in _sweeps(at, [{place: one.given for place, one in group.items()} for group in groups]):
+        for group, gradient in zip(groups[rows], gradients, strict=True):
+            rule, local, _ = next(iter(group.values()))
+            cost = max(cost_of(one.rule, one.local) for one in group.values())
+            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in group])
+            yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(group)))
+
+
+def _groups(at: Situation) -> list[dict[Place, _Mistaken]]:
+    """The places at which one rule may have been mistaken alike: of each group two or more, no group twice."""
+    groups: dict[tuple[Any, ...], dict[Place, _Mistaken]] = {}
     for edge in at.edges:
-        local = at.local(edge.node, edge.operand)
-        for rule, tried in tried_rules(local):
-            if rule.key == "wrong_variable":
-                continue
-            given = rule.gives(tried)
-            owner = at.owner(edge.node)
-            kinds: list[tuple[Any, ...]] = [
-                ("every function", id(rule)),
-                *([("every function of its own", id(rule))] if local.row in FUNCTIONS and edge.node.label else []),
-                *([("every activation", id(rule))] if local.row in ACTIVATIONS else []),
-                ("everywhere", id(rule), local.row),
-                ("layer", id(rule), local.row, family_of(owner.label)),
-                ("operand", id(rule), local.row, family_of(edge.parent.label), family_of(owner.label)),
-                ("node", id(rule), local.row, edge.node),
-            ]
-            for kind in kinds:
-                groups.setdefault(kind, {}).setdefault((edge.node, edge.operand), (rule, tried, given))
-    several = {kind: changes for kind, changes in groups.items() if len(changes) > 1}
-    # the same edges by two descriptions are one hypothesis
-    distinct: dict[tuple[Any, ...], dict[tuple[Value, int], tuple[Rule, Local, Any]]] = {}
-    for kind, changes in several.items():
-        distinct.setdefault((kind[1], *changes), changes)
-    batches = list(distinct.values())
-    for rows, gradients in _sweeps(at, [{place: given for place, (_, _, given) in one.items()} for one in batches]):
-        for changes, gradient in zip(batches[rows], gradients, strict=True):
-            rule, local, _ = next(iter(changes.values()))
-            cost = max(cost_of(one, tried) for one, tried, _ in changes.values())
-            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in changes])
-            yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(changes)))
+        for rule, local in tried_rules(at.local(edge.node, edge.operand)):
+            if rule.key != "wrong_variable":
+                mistaken = _Mistaken(rule, local, rule.gives(local))
+                for alike in _alike(at, edge):
+                    groups.setdefault((rule, *alike), {}).setdefault((edge.node, edge.operand), mistaken)
+    several = {(rule, *group): group for (rule, *_), group in groups.items() if len(group) > 1}
+    return list(several.values())
+
+
+def _alike(at: Situation, edge: Edge) -> list[tuple[Any, ...]]:
+    """What an edge has in common with others at which the same mistake is likely to be made."""
+    row, layer = edge.node._row, family_of(at.owner(edge.node).label)
+    found: list[tuple[Any, ...]] = [
+        ("everywhere",),
+        ("operation", row),
+        ("layer", row, layer),
+        ("operand", row, layer, family_of(edge.parent.label)),
+        ("node", edge.node),
+    ]
+    if row in FUNCTIONS and edge.node.label:
+        found.append(("functions with a line of their own",))
+    if row in ACTIVATIONS:
+        found.append(("activations",))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,13 @@ class _ThroughoutText:
         return f"{self.at.at(self.local.node)} {said}, and so in {self.count} places."
 
 
-def _sweeps(at: Situation, changes: Sequence[dict[tuple[Value, int], Any]]) -> Iterator[tuple[slice, Any]]:
+def _sweeps(at: Situation, changes: Sequence[dict[Place, Any]]) -> Iterator[tuple[slice, Any]]:
     """The gradients by each set of changed derivatives, several sets in one sweep."""
     many = max(1, 60_000 // max(1, at.batch.size * (1 + len(at.order) // 200)))
     for start in range(0, len(changes), many):
         rows = slice(start, start + many)
         part = changes[rows]
-        changed: dict[tuple[Value, int], Any] = {}
+        changed: dict[Place, Any] = {}
         for row, one in enumerate(part):
             for (node, operand), given in one.items():
                 if (node, operand) not in changed:
@@ -105,7 +105,7 @@ def _sweeps(at: Situation, changes: Sequence[dict[tuple[Value, int], Any]]) -> I
 
 def exchanges(at: Situation) -> Iterator[Guess]:
     """Two nodes of a family exchanged wherever the backward pass uses their values, or a matrix transposed."""
-    tried: list[tuple[dict[tuple[Value, int], Any], Callable[[], str]]] = []
+    tried: list[tuple[dict[Place, Any], Callable[[], str]]] = []
     used = {parent for node in at.order for parent in node.parents if parent.label} | set(at.order)
     for members in at.families.values():
         for one, other in _pairs(at, [one for one in members if one in used], used)[: MOST_PAIRS - len(tried)]:
@@ -145,7 +145,7 @@ def _pairs(at: Situation, members: Sequence[Value], used: Collection[Value]) -> 
 
 def _with_values(
     at: Situation, anew: Mapping[Value, Any], *, deep: bool = False, out: bool = False
-) -> dict[tuple[Value, int], Any]:
+) -> dict[Place, Any]:
     """The local derivatives on the way that are others with these values.
 
     If `deep`, what has no label is computed anew, too; with `out`, derivatives that are written with a node's own
@@ -156,7 +156,7 @@ def _with_values(
         values[node] = node._row(*[values.get(parent, at.value(parent)) for parent in node.parents])
     touched = {consumer for node in values for consumer, _ in at.words.feeds.get(node, [])}
     touched |= {node for node in values if node.op and (out or node not in anew)}
-    changed: dict[tuple[Value, int], Any] = {}
+    changed: dict[Place, Any] = {}
     for node in sorted((node for node in touched if node in at.place), key=at.place.__getitem__):
         if node is not at.target:
             own = None if node in anew and not out else values.get(node)
@@ -228,7 +228,7 @@ class _UpdatedText:
     at: Situation
     members: Sequence[Value]
     lr: float
-    change: Mapping[tuple[Value, int], Any]
+    change: Mapping[Place, Any]
 
     def __call__(self) -> str:
         telling = [leaf for leaf in self.members if any(_is_used(leaf, node) for node, _ in self.change)]
@@ -243,6 +243,6 @@ def _is_used(leaf: Value, node: Value) -> bool:
     return leaf in node.parents
 
 
-def _updated(at: Situation, members: Sequence[Value], lr: float) -> dict[tuple[Value, int], Any]:
+def _updated(at: Situation, members: Sequence[Value], lr: float) -> dict[Place, Any]:
     """The local derivatives that use these leaves, with their updated values."""
     return _with_values(at, {leaf: at.value(leaf) - lr * at.adjoint(leaf) for leaf in members})

@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.backprop import Contribution, contributions, not_finite
 from engine.drawing import Drawing, Options
-from engine.explain import (
-    Rows,
-    Words,
-    line_in_words,
-    step_in_latex,
-    step_in_words,
-    step_rows,
-    update_in_words,
-)
+from engine.explain import Rows, Words, line_in_words, step_in_latex, step_in_words, step_rows, update_in_words
 from engine.forward import as_float, edited_message, now, outdated, refuse_outdated
 from engine.graph import Path, backward_order, derivatives_by_parent, find, names, nodes, paths, recorded_derivatives
 from engine.layout import LayoutError
