@@ -53,12 +53,15 @@ class Catalogue:
         self.at = at
         self._made: dict[tuple[Family, ...], list[tuple[Any, list[Guess]]]] = {}
 
-    def mistakes(self, fits: Fits) -> tuple[Mistake, ...]:
-        """The mistakes that give an answer, the likeliest first; none where no known mistake does."""
+    def mistakes(self, fits: Fits, *, further: bool = True) -> tuple[Mistake, ...]:
+        """The mistakes that give an answer, the likeliest first; none where no known mistake does.
+
+        Unless `further`, one that was made in several places is not looked for.
+        """
         at = self.at
         with quiet():
             found = self._fitting(fits, FIRST)
-            if min((guess.cost for guess in found), default=LIKELY) >= LIKELY:
+            if further and min((guess.cost for guess in found), default=LIKELY) >= LIKELY:
                 found += self._fitting(fits, FURTHER)
         ranked = sorted(found, key=lambda guess: (guess.cost, -at.place.get(guess.wrong, 0)))
         told: dict[tuple[str, Any], Mistake] = {}

@@ -50,12 +50,17 @@ def is_whole(formula: Formula) -> bool:
 
 
 def _beginnings(numbers: Sequence[Number]) -> Iterator[tuple[dict[Value, float | None], float]]:
-    """The gradients that an answer may come from, None for right ones, and the relative slack of their rounding."""
+    """The gradients that an answer may come from, None for right ones, and the relative slack of their rounding.
+
+    Right ones come first: they are the same for all students, and a slip may have been mended on the way.
+    """
     own = {one.node: None if one.verdict == "right" else one.own for one in numbers}
-    yield own, 0.0
-    if numbers:
-        yield own, min(3.0 * max(one.reach / max(abs(one.own), TINY) for one in numbers), LOOSE)
-        yield dict.fromkeys(own), 0.0  # the slips were mended on the way
+    right: dict[Value, float | None] = dict.fromkeys(own)
+    slack = min(3.0 * max([one.reach / max(abs(one.own), TINY) for one in numbers], default=0.0), LOOSE)
+    for come_from in (right, own) if own != right else (own,):
+        yield come_from, 0.0
+        if slack:
+            yield come_from, slack
 
 
 class Naming:
@@ -174,7 +179,8 @@ class Naming:
         for own, slack in _beginnings([one.number for one in others.values() if one.number is not None]):
             catalogue = self._catalogue(asked.question, own)
             fits = fits_number(catalogue.at, given, reach + slack * abs(given))
-            if fits is not None and (found := catalogue.mistakes(fits)):
+            further = not any(own.values())  # a slip beside is enough
+            if fits is not None and (found := catalogue.mistakes(fits, further=further)):
                 return replace(row, mistakes=found)
         return row
 
