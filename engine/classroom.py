@@ -109,12 +109,15 @@ class _Sheet:
         except (Unanswerable, LookupError, FormulaError) as error:
             self.unread.append(Row(answer.name, answer.shown, "invalid", message=_where(answer, error)))
 
-    def report(self, asked: Mapping[Key, str]) -> Report:
-        """The answers to what was asked, by the names of the questions."""
-        return self.comparison.report(
-            replace(self.answers[key], name=name) if key in self.answers else Answer(name, "")
-            for key, name in asked.items()
-        )
+    def report(self, asked: Mapping[Key, str]) -> Report | ValueError:
+        """The answers to what was asked, by the names of the questions, or the error for all of them."""
+        try:
+            return self.comparison.report(
+                replace(self.answers[key], name=name) if key in self.answers else Answer(name, "")
+                for key, name in asked.items()
+            )
+        except (ValueError, TypeError, ArithmeticError) as error:
+            return _of_one_student(error)
 
 
 def _read(comparison: Comparison, given: Given) -> _Sheet | ValueError:
@@ -123,13 +126,18 @@ def _read(comparison: Comparison, given: Given) -> _Sheet | ValueError:
     try:
         for answer in _answers(given):
             sheet.add(answer)
-    except (UnreadableError, FormulaError) as error:
-        return error
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return _of_one_student(error)
     return sheet
 
 
+def _of_one_student(error: Exception) -> ValueError:
+    """An error that ends with the student whose answers met it."""
+    return error if isinstance(error, ValueError) else UnreadableError(str(error) or type(error).__name__)
+
+
 def _answers(given: Given) -> list[Answer]:
-    """The answers of a student. Raises UnreadableError or FormulaError."""
+    """The answers of a student. Raises UnreadableError, FormulaError, or TypeError for what holds none."""
     if isinstance(given, Mapping):
         if not given:
             raise UnreadableError("There are no answers.")
