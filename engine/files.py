@@ -16,18 +16,17 @@ class UnreadableError(ValueError):
 
 
 def read_text(path: str | os.PathLike[str], *, empty: str) -> str:
-    """The text of a file, for what is `empty` with this advice. Raises UnreadableError."""
+    """The text of a file; `empty` is the advice for one that holds nothing. Raises UnreadableError."""
     shown = shorten(os.fspath(path))
     try:
-        if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
-            raise UnreadableError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no file of formulas.")
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise UnreadableError(f"there is no file {shown}. Is the path right, seen from {Path.cwd().name}/?") from None
-    except UnreadableError:
-        raise
     except (OSError, ValueError) as error:
         raise UnreadableError(f"{shown} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    if len(data) > LARGEST_FILE:
+        raise UnreadableError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no file of formulas.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -158,6 +158,8 @@ def test_a_fraction_is_exact():
     assert [row(loss, "w", answer).verdict for answer in ("3/8", "-3/-8", "6/16", "3⁄8", "3/7", "½")] == [
         "right", "right", "right", "right", "wrong", "wrong"
     ]  # fmt: skip
+    told = row(build("L = w*x", w=1.0, x=0.0821670405)["L"], "w", "82167/1000000").message
+    assert told.startswith("Whole numbers are exact, and this is off in significant digit 7. A decimal is judged by ")
     assert "³⁄8\n    ^" in row(loss, "w", "³⁄8").message
     assert row(loss, "∂L⁄∂w", "3/8").verdict == "right"
     assert row(build("L = w*x", w=1.0, x=0.37501)["L"], "w", "3/8").verdict == "wrong"

@@ -101,6 +101,23 @@ def test_what_goes_wrong_with_one_student_is_that_students_error(loss, monkeypat
     assert not grades.readable
 
 
+def test_only_regular_files_are_read(loss, tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "folder").mkdir()
+    grades = grade(loss, {"Anna": ANNA, "Ben": tmp_path / "pipe.txt", "Carl": tmp_path / "folder"})
+    assert str(grades["Ben"]).endswith("pipe.txt is no regular file.")
+    assert "folder is a folder. For the files in it write " in str(grades["Carl"])
+    assert str(grades["Carl"]).endswith("folder/*.txt.")
+    assert grades["Anna"].ok
+
+
+def test_what_to_write_is_kept_in_the_summary(loss):
+    grades = grade(loss, {"Anna": ANNA + "dL/dy -4\n"})
+    said = "line 4, column 1: This line answers nothing. Write `dL/dw = number or formula`."
+    assert said in str(grades)
+    assert said in read_csv(grades.as_csv())[0]["error"]
+
+
 def test_a_student_without_answers_is_that_students_error(loss):
     grades = grade(loss, {"Anna": ANNA, "Ben": None})
     assert str(grades["Ben"]) == "The answers of a student are text, a path or a mapping, not NoneType."
@@ -334,7 +351,10 @@ def test_the_table_has_a_row_a_student_and_a_column_a_question(loss, tmp_path):
     ]  # fmt: skip
     assert [(row["credit"], row["possible"]) for row in rows] == [("3", "3"), ("0", "3"), ("0", "3"), ("0", "3")]
     assert rows[2]["error"] == "The file has no answers. Write one a line, such as `dL/dw = 0.25`."
-    assert rows[3]["error"] == "w (line 2): line 2, column 1: `w` is answered twice, first on line 1."
+    assert (
+        rows[3]["error"]
+        == "w (line 2): line 2, column 1: `w` is answered twice, first on line 1. Take out one of the two."
+    )
 
 
 def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path):
@@ -436,7 +456,7 @@ def test_one_file_that_can_not_be_read_is_one_row_and_status_2(run, handed_in, t
     assert [bool(row["error"]) for row in rows] == [False, True, True, True, True]
     assert rows[0]["credit"] == "3"
     assert "5 students (4 not read), 3 questions, mean credit 3 of 3" in out
-    assert "Is a directory" in out or "can't be read" in out
+    assert "answers is a folder. For the files in it write answers/*.txt." in out
 
 
 def test_an_answer_that_can_not_be_read_is_status_2_as_in_check(run, handed_in):
