@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.answers import NOT_ANSWERED, Answer, Unanswerable, read_answers
 from engine.compare import Comparison, check_options
-from engine.files import UnreadableError, read_text, write_whole
+from engine.files import UnreadableError, read_text, target_of, write_whole
 from engine.formula import FormulaError
 from engine.forward import as_float, refuse_outdated
 from engine.report import Findings, Report, Row, briefly, in_short
@@ -148,7 +148,9 @@ def _answers(given: Given) -> list[Answer]:
         raise TypeError(f"The answers of a student are text, a path or a mapping, not {type(given).__name__}.")
     shown = shorten(os.fspath(given))
     if os.path.isdir(given):
-        raise UnreadableError(f"{shown} is a folder. For the files in it write {shorten(str(Path(given, '*.txt')))}.")
+        raise UnreadableError(
+            f"{shown} is a folder. For the files in it write {shorten(str(Path(given, '*.txt')), 200)}."
+        )
     if os.path.exists(given) and not os.path.isfile(given):  # a pipe: it may never end
         raise UnreadableError(f"{shown} is no regular file.")
     return read_answers(read_text(given, empty="Write an answer a line, such as `dL/dw = 0.25`."))
@@ -364,11 +366,17 @@ class Grades(Findings["Report | ValueError"]):
         The file is complete, or as it was before. Raises ValueError for a name without .csv, OSError where it can't
         be written.
         """
-        target = Path(path)
-        if target.suffix.lower() != ".csv":
-            raise ValueError(f"Grades are saved as .csv; {shorten(target.name)!r} does not end so.")
+        target = csv_target(path)
         write_whole(target, "\ufeff" + self.as_csv())
         return target
+
+
+def csv_target(path: str | os.PathLike[str]) -> Path:
+    """The file for a table of grades. Raises ValueError for a name without .csv, OSError where its folder is not."""
+    if Path(path).suffix.lower() != ".csv":
+        raise ValueError(f"Grades are saved as .csv; {shorten(Path(path).name)!r} does not end so.")
+    target_of(path)
+    return Path(path)
 
 
 def _named_first(report: Report) -> list[tuple[str, str]]:

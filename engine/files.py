@@ -39,16 +39,22 @@ def read_text(path: str | os.PathLike[str], *, empty: str) -> str:
     return text
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, as UTF-8 and with line ends as they are in `text`: it is complete, or as it was before.
-
-    Raises OSError where it can't be written.
-    """
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """The file that is to be written, which need not be there. Raises OSError where its folder is not."""
     target = Path(os.path.realpath(path))  # a link keeps pointing at its file
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder: give the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent}: make it first.")
+    return target
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file, as UTF-8 and with line ends as they are in `text`: it is complete, or as it was before.
+
+    Raises OSError where it can't be written.
+    """
+    target = target_of(path)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

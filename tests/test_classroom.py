@@ -160,7 +160,7 @@ def test_what_can_not_be_read_of_one_student_is_no_end_for_the_others(loss, tmp_
     (tmp_path / "folder.txt").mkdir()
     names = ["latin", "binary", "empty", "comment", "folder", "missing"]
     grades = grade(loss, {**{name: tmp_path / f"{name}.txt" for name in names}, "none": {}, "Anna": ANNA})
-    said = ["is not UTF-8 text", "is not UTF-8 text", "is empty", "no answers", "can't be read", "there is no file"]
+    said = ["is not UTF-8 text", "is not UTF-8 text", "is empty", "no answers", "is a folder", "there is no file"]
     for name, part in zip([*names, "none"], [*said, "no answers"], strict=True):
         assert isinstance(grades[name], ValueError)
         assert part in str(grades[name])
@@ -491,7 +491,7 @@ def test_options_reach_the_comparison(run, handed_in):
     assert "mean credit 2 of 2" in out
 
 
-def test_no_file_that_is_read_is_replaced(run, handed_in, tmp_path):
+def test_no_file_that_is_read_is_replaced(run, handed_in, tmp_path, monkeypatch):
     handed_in(anna=ANNA)
     for path in ("neuron.txt", "answers/anna.txt", tmp_path / "answers" / "anna.txt"):
         status, out, err = run("answers/*.txt", "--csv", path)
@@ -501,6 +501,11 @@ def test_no_file_that_is_read_is_replaced(run, handed_in, tmp_path):
     status, _, err = run("answers/*.txt", "--csv", "grades.txt")
     assert status == 2
     assert "saved as .csv" in err
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.cli.grade", lambda *_, **__: pytest.fail("the class was graded for nothing"))
+        status, _, err = run("answers/*.txt", "--csv", "no/grades.csv")
+    assert status == 2
+    assert err.endswith("no: make it first.\n")
     (tmp_path / "grades.csv").write_text("before")
     assert run("answers/*.txt", "--csv", "grades.csv")[0] == 0
     assert "before" not in (tmp_path / "grades.csv").read_text(encoding="utf-8")
