@@ -107,7 +107,8 @@ def _lines(text: str) -> Iterator[tuple[int, str, str]]:
 # An answer in other words
 
 NOT_ANSWERED = "This is not answered."
-_SIGNS_ALONE = re.compile(r"[\s?？¿!.…_/()\-–—−]*")
+_SIGNS_ALONE = re.compile(r"[\s?？¿!.…_/()\-–—−]*")  # ???, ( ), -
+_NO_NUMBER = {"None", "nan", "NaN", "NaT", "<NA>"}  # what stands for one in Python and in tables
 _LEFT_OUT = {  # without regard to capitals, and ß as ss
     "n/a", "na", "n.a", "none", "nothing", "idk", "dunno", "unknown", "skip", "skipped", "tbd", "todo", "empty",
     "blank", "not answered", "no answer", "no idea", "not sure", "i am not sure", "i'm not sure", "don't know",
@@ -168,7 +169,7 @@ def read_answer(text: str, source: Source | None = None, known: Collection[str] 
     if len(text) > LONGEST_FORMULA:  # for `Formula` to refuse
         return Reading(text, source)
     if is_left_out(text, known):
-        raise FormulaError(NOT_ANSWERED, line=source.line, hint="Write a number or a formula: 0.25, or (a - y)*x.")
+        raise _not_answered(source)
     writing = _Writing(text, source)
     _strip(writing)
     equals = _EQUALS.search(writing.text)
@@ -183,6 +184,11 @@ def read_answer(text: str, source: Source | None = None, known: Collection[str] 
         remark = ""
         _read_parts(writing, known)
     return Reading(writing.text, writing.source, remark)
+
+
+def _not_answered(source: Source | None) -> FormulaError:
+    line = source.line if source else None
+    return FormulaError(NOT_ANSWERED, line=line, hint="Write a number or a formula: 0.25, or (a - y)*x.")
 
 
 def is_left_out(text: str, known: Collection[str] = ()) -> bool:
@@ -458,6 +464,8 @@ class Reader:
         """The formula of an answer, and what to tell of how it was understood. Raises Unanswerable or FormulaError."""
         if isinstance(given.given, str):
             reading = read_answer(given.given, given.source, self._met)
+        elif given.shown in _NO_NUMBER:
+            raise _not_answered(given.source)
         else:
             text = _number_as_text(given)
             reading = Reading(text, Source(text))

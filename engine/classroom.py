@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.answers import NOT_ANSWERED, Answer, Unanswerable, read_answers
 from engine.compare import Comparison, check_options
-from engine.files import UnreadableError, read_text, write_whole
+from engine.files import UnreadableError, read_text, target_of, write_whole
 from engine.formula import FormulaError
 from engine.forward import as_float, refuse_outdated
 from engine.report import Findings, Report, Row, briefly, in_short
@@ -75,7 +75,7 @@ def grade(
             sheets[student] = own if isinstance(own, ValueError) else _read(comparison_of(own), given)
             told()
         read = [sheet for sheet in sheets.values() if isinstance(sheet, _Sheet)]
-        asked = _asked(read, questions) if questions is not None else _union(read)
+        asked = _union(read) if questions is None else _given_questions(read, questions)
         found: dict[str, Report | ValueError] = {}
         for student, sheet in sheets.items():
             found[student] = sheet.report(asked) if isinstance(sheet, _Sheet) else sheet
@@ -109,12 +109,15 @@ class _Sheet:
         except (Unanswerable, LookupError, FormulaError) as error:
             self.unread.append(Row(answer.name, answer.shown, "invalid", message=_where(answer, error)))
 
-    def report(self, asked: Mapping[Key, str]) -> Report:
-        """The answers to what was asked, by the names of the questions."""
-        return self.comparison.report(
-            replace(self.answers[key], name=name) if key in self.answers else Answer(name, "")
-            for key, name in asked.items()
-        )
+    def report(self, asked: Mapping[Key, str]) -> Report | ValueError:
+        """The answers to what was asked, by the names of the questions, or the error for all of them."""
+        try:
+            return self.comparison.report(
+                replace(self.answers[key], name=name) if key in self.answers else Answer(name, "")
+                for key, name in asked.items()
+            )
+        except (ValueError, TypeError, ArithmeticError) as error:
+            return _of_one_student(error)
 
 
 def _read(comparison: Comparison, given: Given) -> _Sheet | ValueError:
@@ -123,13 +126,18 @@ def _read(comparison: Comparison, given: Given) -> _Sheet | ValueError:
     try:
         for answer in _answers(given):
             sheet.add(answer)
-    except (UnreadableError, FormulaError) as error:
-        return error
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return _of_one_student(error)
     return sheet
 
 
+def _of_one_student(error: Exception) -> ValueError:
+    """An error that ends with the student whose answers met it."""
+    return error if isinstance(error, ValueError) else UnreadableError(str(error) or type(error).__name__)
+
+
 def _answers(given: Given) -> list[Answer]:
-    """The answers of a student. Raises UnreadableError or FormulaError."""
+    """The answers of a student. Raises UnreadableError, FormulaError, or TypeError for what holds none."""
     if isinstance(given, Mapping):
         if not given:
             raise UnreadableError("There are no answers.")
@@ -138,6 +146,13 @@ def _answers(given: Given) -> list[Answer]:
         return read_answers(given)
     if not isinstance(given, os.PathLike):
         raise TypeError(f"The answers of a student are text, a path or a mapping, not {type(given).__name__}.")
+    shown = shorten(os.fspath(given))
+    if os.path.isdir(given):
+        raise UnreadableError(
+            f"{shown} is a folder. For the files in it write {shorten(str(Path(given, '*.txt')), 200)}."
+        )
+    if os.path.exists(given) and not os.path.isfile(given):  # a pipe: it may never end
+        raise UnreadableError(f"{shown} is no regular file.")
     return read_answers(read_text(given, empty="Write an answer a line, such as `dL/dw = 0.25`."))
 
 
@@ -152,13 +167,16 @@ def _key(comparison: Comparison, name: str) -> Key:
     return reader.unconnected_name(name) or reader.key(reader.question(name))
 
 
-def _asked(sheets: Sequence[_Sheet], names: Iterable[str]) -> dict[Key, str]:
-    """The questions that are given, each once. Raises ValueError for one that can't be read, and for none."""
+def _given_questions(sheets: Sequence[_Sheet], names: Iterable[str]) -> dict[Key, str]:
+    """The questions that are given, each once, read by a graph of the class, if there is one.
+
+    Raises ValueError for a question that can't be read, and for none.
+    """
     asked: dict[Key, str] = {}
     for name in names:
         try:
             asked.setdefault(_key(sheets[0].comparison, name) if sheets else name, name)
-        except (Unanswerable, LookupError) as error:
+        except (Unanswerable, LookupError, FormulaError) as error:
             raise ValueError(f"The question {shorten(name)!r} can't be read. {error.args[0]}") from None
     if not asked:
         raise ValueError("There are no questions.")
@@ -299,10 +317,7 @@ class Grades(Findings["Report | ValueError"]):
         for student, found in self._rows.items():
             if not isinstance(found, Report):
                 lines.append(f"  {shorten(student)}: {_first_line(found)}")
-            lines += [
-                f"  {shorten(student)}, {shorten(row.name)}: {row.message.splitlines()[0]}"
-                for row in self.unread[student]
-            ]
+            lines += [f"  {shorten(student)}, {_what_is_unread(row)}" for row in self.unread[student]]
         return lines
 
     def _what_is_wrong(self) -> str:
@@ -332,7 +347,7 @@ class Grades(Findings["Report | ValueError"]):
                 named = "; ".join(f"{question}: {key}" for question, key in _named_first(found))
                 notes = " ".join(" ".join(found.notes).split())
             said = [] if isinstance(found, Report) else [str(found)]
-            said += [f"{row.name}: {row.message.splitlines()[0]}" for row in self.unread[student]]
+            said += map(_what_is_unread, self.unread[student])
             cells = [
                 student,
                 f"{earned:.6g}",
@@ -351,11 +366,17 @@ class Grades(Findings["Report | ValueError"]):
         The file is complete, or as it was before. Raises ValueError for a name without .csv, OSError where it can't
         be written.
         """
-        target = Path(path)
-        if target.suffix.lower() != ".csv":
-            raise ValueError(f"Grades are saved as .csv; {shorten(target.name)!r} does not end so.")
+        target = csv_target(path)
         write_whole(target, "\ufeff" + self.as_csv())
         return target
+
+
+def csv_target(path: str | os.PathLike[str]) -> Path:
+    """The file for a table of grades. Raises ValueError for a name without .csv, OSError where its folder is not."""
+    if Path(path).suffix.lower() != ".csv":
+        raise ValueError(f"Grades are saved as .csv; {shorten(Path(path).name)!r} does not end so.")
+    target_of(path)
+    return Path(path)
 
 
 def _named_first(report: Report) -> list[tuple[str, str]]:
@@ -387,16 +408,22 @@ def _most_common(at: Counter[str], limit: int = 4) -> str:
     return ", ".join(told) + (f" and {len(at) - limit} more" if len(at) > limit else "")
 
 
+def _what_is_unread(row: Row) -> str:
+    """A line that answers no question: what is wrong with it, and what to write, without the line itself."""
+    told = (line.strip() for line in row.message.splitlines() if not line.startswith("    "))
+    return f"{shorten(row.name)}: {' '.join(told)}"
+
+
 def _first_line(error: Exception) -> str:
     return shorten(" ".join(str(error).split()), 200)
+
+
+_BLANK, _BEGINS_FORMULA = tuple("\t\r\n"), tuple("=+-@＝＋－＠")
 
 
 def _cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in _BLANK or text.lstrip()[:1] in _BEGINS_FORMULA else text
-
-
-_BLANK, _BEGINS_FORMULA = tuple("\t\r\n"), tuple("=+-@＝＋－＠")
 
 
 # Files of a class

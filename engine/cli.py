@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.answers import read_answers, read_questions
-from engine.classroom import files_of, grade
+from engine.classroom import csv_target, files_of, grade
 from engine.compare import judge
 from engine.debugger import Debugger
 from engine.drawing import RANKDIRS, Options, draw
-from engine.exercise import Exercise, exercise, exercises_for, is_weight
+from engine.exercise import Exercise, exercise, exercises_for, file_name, is_weight
 from engine.files import UnreadableError, read_text, write_whole
 from engine.formula import FormulaError, Graph, build
 from engine.graph import nodes
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return BROKEN_PIPE
         except OSError as error:  # such as a full disk
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            print(f"chalkgrad: the output can't be written: {error.strerror or error}.", file=sys.stderr)
+            print(f"chalkgrad: the output can't be written: {_reason(error)}.", file=sys.stderr)
             return UNREADABLE
 
 
@@ -237,16 +237,24 @@ def _looks(options: argparse.Namespace) -> Options:
     return looks
 
 
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).rstrip(".")
+
+
 def _written(path: str, write: Callable[[], Path]) -> int:
     """Write a file and say so. Raises CommandError where it can't be."""
+    print(f"wrote {shorten(str(_checked(path, write)), 1000)}")
+    return RIGHT
+
+
+def _checked(path: str, write: Callable[[], Path]) -> Path:
+    """The file that is written, or is to be. Raises CommandError where it can't be."""
     try:
-        written = write()
+        return write()
     except ValueError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
-        raise CommandError(f"{shorten(path)} can't be written: {error.strerror or error}.") from None
-    print(f"wrote {shorten(str(written), 1000)}")
-    return RIGHT
+        raise CommandError(f"{shorten(path)} can't be written: {_reason(error)}.") from None
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -284,6 +292,8 @@ def _grade(options: argparse.Namespace) -> int:
     read = [options.file, *files.values(), *([options.questions] if options.questions else [])]
     if options.csv is not None and any(_is_same(options.csv, path) for path in read):
         raise CommandError(f"--csv {shorten(options.csv)} would replace a file that is read. Give it another name.")
+    if options.csv is not None:  # before the work, which may take a while
+        _checked(options.csv, lambda: csv_target(options.csv))
     loss: Value | dict[str, Value | ValueError]
     unconnected: list[str] = []
     if Path(options.file).is_dir():
@@ -310,6 +320,8 @@ def _grade(options: argparse.Namespace) -> int:
 def _loss_of(options: argparse.Namespace, student: str) -> Value | ValueError:
     """The loss of a student's own graph, in a folder of them, or what is wrong with it."""
     path = str(Path(options.file, f"{student}.txt"))
+    if not os.path.lexists(path):
+        return UnreadableError(f"there is no exercise for {shorten(student)}: no file {shorten(path)}.")
     try:
         return build(read_text(path, empty="Write one assignment a line."), atomic=options.atomic).loss
     except FormulaError as error:
@@ -353,7 +365,10 @@ def _exercise(options: argparse.Namespace) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text)
         except OSError as error:
-            raise CommandError(f"{shorten(str(path))} can't be written: {error.strerror or error}.") from None
+            raise CommandError(f"{shorten(str(path))} can't be written: {_reason(error)}.") from None
+    for student in students:
+        if (name := file_name(student)) != student:
+            print(f"note: the files of {shorten(student)} are called {shorten(name)}", file=sys.stderr)
     print(f"wrote {counted(len(exercises), 'exercise')} to {shorten(options.output, 1000)}")
     return RIGHT
 

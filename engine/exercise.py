@@ -35,6 +35,8 @@ SQUASHING = {
 SATURATED = 0.05  # a derivative of these below it
 SMALLEST, LARGEST = 1e-3, 1e6  # of a gradient, unless those of the original go beyond
 NOTHING = 1e-12  # a gradient that is 0 but for rounding, beside the largest
+ENOUGH = 4  # leaves, which have numbers for a whole class with 2 digits each; fewer have 3
+MOST_DIGITS = 3  # of a whole number, but for the zeros at its end
 LONGEST = 80  # characters of a formula
 MOST_SEEDS = 100  # tried for numbers that no other student has
 
@@ -107,7 +109,7 @@ class Exercise:
     @property
     def _task(self) -> str:
         rate = "" if self.lr is None else f" The learning rate is {number(self.lr)}."
-        return f"Answer with numbers of {self.digits} significant digits, or with formulas.{rate}"
+        return f"Answer with numbers of {counted(self.digits, 'significant digit')}, or with formulas.{rate}"
 
     def __str__(self) -> str:
         return self.text
@@ -125,7 +127,7 @@ def exercise(
 
     The numbers have few digits and the size of the old ones. They lie away from kinks, saturation and gradients near
     0. A leaf that is 0 or 1 stays, whole numbers stay whole, and what lies between 0 and 1 stays there. But the sign of
-    a weight varies: of the graph's `parameters`, or of leaves whose names begin with w or b. The questions are the
+    a weight varies: of the graph's `parameters`, or of leaves with names such as w, b1 or weight. The questions are the
     gradients of all labelled nodes, and with `lr` the new parameters, or else `questions`, as `compare` understands
     them; the answers are printed to `digits`.
 
@@ -164,7 +166,7 @@ def exercises_for(students: Iterable[str], made: Callable[[int], Exercise], seed
     found: dict[str, Exercise] = {}
     given: dict[str, None] = {}
     for student in students:
-        name = re.sub(r"[^\w .-]", "_", student).strip(". ")
+        name = file_name(student)
         if not name or name.casefold() in (other.casefold() for other in found):
             raise ValueError(f"The name {shorten(student)!r} {'is there twice' if name else 'names no file'}.")
         for _ in range(MOST_SEEDS):
@@ -178,6 +180,11 @@ def exercises_for(students: Iterable[str], made: Callable[[int], Exercise], seed
     if not found:
         raise ValueError("There are no students.")
     return found
+
+
+def file_name(student: str) -> str:
+    """The name of a student's files: with _ for what no file's name should have; empty where nothing is left."""
+    return re.sub(r"[^\w .-]", "_", student).strip(". ")
 
 
 def _all_questions(graph: Graph, comparison: Comparison, lr: float | None) -> Iterable[str]:
@@ -206,8 +213,8 @@ def _printed(x: float, digits: int) -> str:
 
 
 def is_weight(name: str) -> bool:
-    """Whether a leaf of that name is likely to be learned."""
-    return name[:1] in tuple("wWbB")
+    """Whether a leaf of that name is likely to be learned: w, W1, b2_1, weight_out, bias."""
+    return re.match(r"[wb](?:[\d_]|$)|weight|bias", name, re.IGNORECASE) is not None
 
 
 # The numbers
@@ -237,7 +244,7 @@ class _Search:
             for leaf in self._free
             if not 0.0 < self._original[leaf] < 1.0 or (leaf in weights if weights else is_weight(leaf.label))
         }
-        self._digits = 2 if len(self._free) > 3 else 3
+        self._digits = 2 if len(self._free) >= ENOUGH else 3
         self._named = [node for node in (*self._nodes[:-1], *self._original) if node.label]
         self._name_of = names(self._loss)
         self._gradients = self._backward()
@@ -296,7 +303,7 @@ class _Search:
         size = abs(data)
         if data.is_integer() and size < 2.0**31:
             least = max(min(2, int(size)), math.ceil(size / 2.0))  # a factor of 1 would hide itself
-            drawn = float(rng.randint(least, int(size * 1.5 + 2.0)))
+            drawn = float(f"{rng.randint(least, int(size * 1.5 + 2.0)):.{MOST_DIGITS}g}")
         else:
             reach = 0.4 if careful else 1.0
             drawn = float(f"{size * 2.0 ** rng.uniform(-reach, reach):.{self._digits}g}")
@@ -356,7 +363,16 @@ class _Search:
         return problems
 
     def _said(self, node: Value) -> str:
-        return f"{self._name(node)}, which is {node.op},"
+        return f"{self._name(node)}, which is {node.op}," if node.label else self._formula(node)
+
+    def _formula(self, node: Value) -> str:
+        """What a node is computed by, for one that the formulas of a file do not name."""
+        written: dict[Value, Any] = {}
+        for one in forward_order(node):
+            formula = _Typed.of(one._row(*[_written(parent, written, self._name_of) for parent in one.parents]))
+            named = one is not node and (one.label or formula.length > LONGEST)
+            written[one] = _Typed(self._name_of[one]) if named else formula
+        return shorten(str(written[node]), LONGEST)
 
     def _name(self, node: Value) -> str:
         return shorten(self._name_of.get(node, "a node"))

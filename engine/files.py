@@ -16,18 +16,17 @@ class UnreadableError(ValueError):
 
 
 def read_text(path: str | os.PathLike[str], *, empty: str) -> str:
-    """The text of a file, for what is `empty` with this advice. Raises UnreadableError."""
+    """The text of a file; `empty` is the advice for one that holds nothing. Raises UnreadableError."""
     shown = shorten(os.fspath(path))
     try:
-        if Path(path).is_file() and Path(path).stat().st_size > LARGEST_FILE:
-            raise UnreadableError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no file of formulas.")
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise UnreadableError(f"there is no file {shown}. Is the path right, seen from {Path.cwd().name}/?") from None
-    except UnreadableError:
-        raise
     except (OSError, ValueError) as error:
         raise UnreadableError(f"{shown} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    if len(data) > LARGEST_FILE:
+        raise UnreadableError(f"{shown} has more than {LARGEST_FILE:,} bytes; that is no file of formulas.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -40,16 +39,22 @@ def read_text(path: str | os.PathLike[str], *, empty: str) -> str:
     return text
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, as UTF-8 and with line ends as they are in `text`: it is complete, or as it was before.
-
-    Raises OSError where it can't be written.
-    """
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """The file that is to be written, which need not be there. Raises OSError where its folder is not."""
     target = Path(os.path.realpath(path))  # a link keeps pointing at its file
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder: give the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent}: make it first.")
+    return target
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file, as UTF-8 and with line ends as they are in `text`: it is complete, or as it was before.
+
+    Raises OSError where it can't be written.
+    """
+    target = target_of(path)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

@@ -145,7 +145,7 @@ def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
             put(")", place - 1)
             raised = ""
         folded = unicodedata.normalize("NFKC", character)
-        if "⁄" in folded:  # ½ is 1⁄2
+        if "⁄" in folded[1:]:  # ½ is 1⁄2
             before, after = "".join(written).rstrip()[-1:], text[place + 1 :].lstrip()[:1]
             if before.isalnum() or before == ")":
                 value = unicodedata.numeric(character)

@@ -19,6 +19,7 @@ from engine.value import Value
 FLOAT_RTOL = 1e-6
 FLOAT_DIGITS = 15  # from which on a printed number is taken for a float's
 EXACT_RTOL = 1e-12
+NEARLY = 1e-3  # how far off a fraction is that is likely to be meant as rounded
 ROUGH = 0.2  # relative width beyond which numbers multiplied out say nothing
 
 
@@ -103,10 +104,22 @@ def judge_product(
     if math.isclose(obtained, expected, rel_tol=EXACT_RTOL, abs_tol=noise):
         return "right", obtained, reach, ""
     if not low <= expected <= high:
-        return "wrong", obtained, reach, ""
+        return "wrong", obtained, reach, "" if decimals else _exactness(obtained, expected)
     if low <= 0.0 <= high or high - low > ROUGH * abs(obtained):
         return "undecided", obtained, reach, "The factors are too rough: give them more digits."
     return "right", obtained, reach, ""
+
+
+def _exactness(obtained: float, expected: float) -> str:
+    """What to say of a fraction of whole numbers that is nearly right."""
+    off = abs(obtained - expected)
+    if not abs(expected) * NEARLY > off > 0.0:
+        return ""
+    place = math.floor(math.log10(abs(expected))) - math.floor(math.log10(off)) + 1
+    return (
+        f"Whole numbers are exact, and this is off in significant digit {place}. "
+        "A decimal is judged by its digits: 0.125 for 1/8."
+    )
 
 
 def _reachable(result: Value, decimals: list[tuple[Value, float]]) -> tuple[float, float]:

@@ -1,8 +1,12 @@
 """Answers in other words: understood where the meaning is plain, else told, and never guessed."""
 
 import contextlib
+import dataclasses
+import math
 import sys
+from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,9 +155,13 @@ def test_the_digits_of_a_power_of_ten_are_those_before_it(mazur, answer, verdict
 
 def test_a_fraction_is_exact():
     loss = build("L = w*x", w=1.0, x=0.375)["L"]
-    assert [row(loss, "w", answer).verdict for answer in ("3/8", "-3/-8", "6/16", "3/7", "½")] == [
-        "right", "right", "right", "wrong", "wrong"
+    assert [row(loss, "w", answer).verdict for answer in ("3/8", "-3/-8", "6/16", "3⁄8", "3/7", "½")] == [
+        "right", "right", "right", "right", "wrong", "wrong"
     ]  # fmt: skip
+    told = row(build("L = w*x", w=1.0, x=0.0821670405)["L"], "w", "82167/1000000").message
+    assert told.startswith("Whole numbers are exact, and this is off in significant digit 7. A decimal is judged by ")
+    assert "³⁄8\n    ^" in row(loss, "w", "³⁄8").message
+    assert row(loss, "∂L⁄∂w", "3/8").verdict == "right"
     assert row(build("L = w*x", w=1.0, x=0.37501)["L"], "w", "3/8").verdict == "wrong"
 
 
@@ -198,6 +206,11 @@ def test_what_is_left_out_is_not_answered(mazur, answer):
     assert found.verdict == "invalid"
     assert found.expected == pytest.approx(W5)
     assert found.message == "This is not answered.\n  Write a number or a formula: 0.25, or (a - y)*x."
+
+
+@pytest.mark.parametrize("answer", [None, math.nan, np.float64("nan"), Decimal("NaN")])
+def test_what_has_no_number_in_a_table_is_not_answered(mazur, answer):
+    assert row(mazur, "w5", answer) == dataclasses.replace(row(mazur, "w5", ""), answer=str(answer))
 
 
 def test_an_unanswered_line_is_told_by_its_number(mazur):

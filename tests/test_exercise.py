@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine import Exercise, Value, build, compare, exercise, nodes
 from engine.answers import read_answers
 from engine.cli import main
+from engine.exercise import is_weight
 from engine.formula import Graph
 from nn import MLP, binary_cross_entropy, cross_entropy, mse
 from tests.strategies import WORKED, case, drawn_leaves, graph_of, graphs, worked
@@ -169,7 +170,7 @@ def test_numbers_lie_away_from_kinks_saturation_and_poles(text, given):
 @pytest.mark.parametrize(
     ("text", "given", "said"),
     [
-        ("L = relu(x*y)*w", {"x": 0.0, "y": 1.0, "w": 0.5}, "which is relu, is at its kink"),
+        ("L = relu(x*y)*w", {"x": 0.0, "y": 1.0, "w": 0.5}, "often: relu(x*y) is at its kink"),
         ("L = sigmoid(w + 40)", {"w": 0.5}, "L, which is sigmoid, is saturated."),
         ("L = x*y", {"x": 0.0, "y": 1.0}, "Every leaf of the graph is 0 or 1, and these stay as they are."),
     ],
@@ -178,6 +179,18 @@ def test_where_no_numbers_are_found_it_says_why(text, given, said):
     with pytest.raises(ValueError, match=r"Give .* value") as error:
         exercise(build(text, given), 0)
     assert said in str(error.value)
+
+
+def test_large_whole_numbers_have_few_digits():
+    for seed in range(20):
+        one = exercise(build("L = n*w", n=1_000_000, w=0.5), seed, digits=1)
+        assert len(f"{one.graph['n'].data:.0f}".strip("-0")) <= 3
+        assert "Answer with numbers of 1 significant digit, or with formulas." in one.text
+
+
+def test_a_weight_is_known_by_its_name():
+    names = "w w1 W2_1_3 b b_h bias bias1 weight_out batch width box y beta".split()
+    assert [name for name in names if is_weight(name)] == names[:8]
 
 
 # The sheets
@@ -280,8 +293,9 @@ def test_the_command_prints_the_sheet_the_key_or_the_solution(run):
 
 def test_each_student_gets_a_graph_of_their_own_and_is_graded_by_it(run, tmp_path):
     (tmp_path / "names.txt").write_text("\ufeffAnna\n# not here\nBen Müller\r\n../C\n", encoding="utf-8")
-    status, out, _ = run("exercise", "circuit.txt", "--students", "names.txt", "-o", "class")
+    status, out, err = run("exercise", "circuit.txt", "--students", "names.txt", "-o", "class")
     assert (status, out) == (0, "wrote 3 exercises to class\n")
+    assert err == "note: the files of ../C are called _C\n"
     names = ["Anna", "Ben Müller", "_C"]
     assert sorted(path.stem for path in (tmp_path / "class").glob("*.txt")) == sorted(names)
     graphs = {name: (tmp_path / "class" / f"{name}.txt").read_text(encoding="utf-8") for name in names}
@@ -300,7 +314,7 @@ def test_each_student_gets_a_graph_of_their_own_and_is_graded_by_it(run, tmp_pat
     status, out, _ = run("grade", "class", "class/keys/*.txt")
     assert status == 2
     assert "Anna: class/Anna.txt, line 1" in out
-    assert "_C: there is no file class/_C.txt" in out
+    assert "_C: there is no exercise for _C: no file class/_C.txt." in out
     assert "3 students (2 not read)" in out
 
 
