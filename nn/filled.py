@@ -40,15 +40,15 @@ class Entry:
 
 @dataclass
 class Filled:
-    """What was handed in: cells, None where one was left blank, and whole matrices whose layout is not known yet."""
+    """What was handed in: cells, None where one was left blank, and whole matrices whose layout is not known yet.
 
+    `is_text` for a sheet or a table, of whose matrices every cell was asked for; a dict may name single cells.
+    """
+
+    is_text: bool = False
     cells: dict[Cell, Entry | None] = field(default_factory=dict)
     grids: dict[Matrix, list[list[Entry | None]]] = field(default_factory=dict)
     problems: dict[str, Entry] = field(default_factory=dict)
-
-
-class Unread(ValueError):
-    """Why something could not be read."""
 
 
 def read(student: Any, matrices: Matrices, sheets: Sequence[Sheet]) -> Filled:
@@ -130,6 +130,16 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
     return Entry(shorten(shown), problem=f"{where}“{shorten(shown)}” is no number: write it as 0.25, 3/8 or 1.2e-3.")
 
 
+def of_both(first: Entry | None, second: Entry | None) -> Entry | None:
+    """What stands in a cell that is given twice: a problem where the numbers differ."""
+    if first is None or second is None or first == second:
+        return first if second is None else second
+    if not (first.problem or second.problem) and Decimal(first.text) == Decimal(second.text):
+        return first
+    shown = f"{first.shown} and {second.shown}"
+    return Entry(shorten(shown), problem=f"It is given twice, as {shorten(shown)}: take one of the two out.")
+
+
 def _is_in_floats(text: str) -> bool:
     """Whether a number is neither too large nor too small for a float."""
     value = Decimal(text)
@@ -175,7 +185,7 @@ class _Reader:
                 given = given[0]
             self.set(found, entry_of(given, where=where))
         elif isinstance(given, str) and not _has_several_numbers(given):
-            self.filled.grids[found] = [[entry_of(given, where=where)]]
+            self._set_grid(found, [[entry_of(given, where=where)]])
         else:
             self._read_grid(found, shown, given, where)
 
@@ -186,18 +196,33 @@ class _Reader:
         rows = list(given) if _is_list(given) else [given]
         grid = [list(row) if _is_list(row) else [row] for row in rows]
         place = f"{where}{name}"
-        self.filled.grids[matrix] = [
-            [entry_of(number, where=f"{place}, row {r}, column {c}: ") for c, number in enumerate(row, 1)]
-            for r, row in enumerate(grid, 1)
-        ]
+        self._set_grid(
+            matrix,
+            [
+                [entry_of(number, where=f"{place}, row {r}, column {c}: ") for c, number in enumerate(row, 1)]
+                for r, row in enumerate(grid, 1)
+            ],
+        )
 
     def _symbols(self) -> Iterator[str]:
         return (self.matrices.symbol(matrix) for matrix in self.matrices.right)
 
     def set(self, cell: Cell, entry: Entry | None) -> None:
-        """Keep what stands in a cell; a number is not lost to a blank."""
-        if entry is not None or self.filled.cells.get(cell) is None:
-            self.filled.cells[cell] = entry
+        """Keep what stands in a cell; a number is not lost to a blank, nor to another number."""
+        self.filled.cells[cell] = of_both(self.filled.cells.get(cell), entry)
+
+    def _set_grid(self, matrix: Matrix, grid: list[list[Entry | None]]) -> None:
+        """Keep the numbers of a matrix; those of the same matrix under another name are not lost to them."""
+        earlier = self.filled.grids.get(matrix)
+        if earlier is None:
+            self.filled.grids[matrix] = grid
+        elif [len(row) for row in earlier] == [len(row) for row in grid]:
+            self.filled.grids[matrix] = [
+                [of_both(*pair) for pair in zip(*rows, strict=True)] for rows in zip(earlier, grid, strict=True)
+            ]
+        else:
+            symbol = self.matrices.symbol(matrix)
+            self.problem(symbol, "…", f"{symbol} is given twice, and not in one shape: take one of the two out.")
 
     def problem(self, name: str, shown: str, said: str) -> None:
         """Keep what belongs to no cell."""
@@ -214,10 +239,11 @@ class _Reader:
             raise ValueError(f"The text has {len(text):,} characters, and a worksheet fewer than {LONGEST:,}.")
         if r"\begin{tabular}" in text:
             raise ValueError("LaTeX is for printing: let students fill in the Markdown, the text or the CSV.")
+        self.filled.is_text = True
         lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if any(line.strip().startswith("|") or re.match(r"\s*:?-{3,}:?\s*\|", line) for line in lines):
             self._read_markdown(lines)
-        elif any(_tidy(line) in self._by_title for line in lines):
+        elif any(_tidy(line) in self._by_title or self._has_titles(line) for line in lines):
             self._read_layout(lines)
         else:
             self._read_csv(lines)
@@ -355,21 +381,46 @@ class _Reader:
         sheet, edges = None, list[tuple[int, int]]()
         for number, line in enumerate(lines, 1):
             line = line.expandtabs(8).rstrip()
-            if (found := self._by_title.get(_tidy(line))) is not None:
-                sheet, edges = found, []
-            elif sheet is not None and not edges:
-                edges = _edges(sheet, line)
-            elif sheet is not None and (labelled := _labelled(sheet, line)) is not None:
-                label_end, cells = labelled
-                for cell, given, column in zip(
-                    cells, _columns_of(line, label_end, edges, len(cells)), sheet.columns[1:], strict=True
-                ):
-                    where = f"line {number}, column {column}: "
-                    found_cell = self.matrices.labels[cell.name]
-                    entry = (
-                        _lost(line, label_end, len(cells), number) if given is None else entry_of(given, where=where)
-                    )
-                    self.set(found_cell, entry)
+            if (titled := self._by_title.get(_tidy(line))) is not None:
+                sheet, edges = titled, []
+            elif sheet is not None and not edges and (found := _edges(sheet, line)):
+                edges = found
+            elif self._has_titles(line):  # of a table whose own title is not there
+                sheet, edges = None, []
+            elif sheet is not None and edges and (labelled := _labelled(sheet, line)) is not None:
+                self._read_row(sheet, line, number, edges, labelled)
+            elif self._is_row(line):
+                said = (
+                    f"line {number}: it can't be told which numbers of the worksheet these are. Keep the title of each "
+                    f"table, such as “{self.sheets[1].title}”, the titles of its columns, and the names of its rows."
+                )
+                self.problem(f"line {number}", _brief(line), said)
+
+    def _read_row(
+        self, sheet: Sheet, line: str, number: int, edges: Sequence[tuple[int, int]],
+        labelled: tuple[int, tuple[Any, ...]],
+    ) -> None:  # fmt: skip
+        label_end, cells = labelled
+        columns = _columns_of(line, label_end, edges, len(cells))
+        for cell, given, column in zip(cells, columns, sheet.columns[1:], strict=True):
+            where = f"line {number}, column {column}: "
+            entry = _lost(line, label_end, len(cells), number) if given is None else entry_of(given, where=where)
+            self.set(self.matrices.labels[cell.name], entry)
+
+    def _has_titles(self, line: str) -> bool:
+        """Whether a line is that of the titles of several columns, as the worksheet prints it."""
+        return not re.search(r"[,;\t]", line) and any(
+            len(sheet.columns) > 2 and _edges(sheet, line) for sheet in self.sheets
+        )
+
+    def _is_row(self, line: str) -> bool:
+        """Whether a line has numbers, as a row has; formulas and the settings of the worksheet have `=`."""
+        if "=" in line:
+            return False
+        labelled = [found for sheet in self.sheets if (found := _labelled(sheet, line)) is not None]
+        if any(re.match(r"\s+[-−+≈]?\s*[.\d_]", line[end:]) and re.search(r"\d", line[end:]) for end, _ in labelled):
+            return True
+        return re.search(r"(?<!\S)[-−+]?\d*[.,]\d+(?!\S)", line) is not None
 
 
 def _lost(line: str, start: int, columns: int, number: int) -> Entry:
@@ -414,6 +465,9 @@ def _columns_of(line: str, start: int, edges: Sequence[tuple[int, int]], count: 
         return [token for _, _, token in tokens]
     if not tokens:
         return [""] * count
+    apart = re.split(r"\s{2,}", text.strip())
+    if len(apart) == count:  # with a remark, or a space within a number
+        return list(apart)
     columns: list[list[str]] = [[] for _ in range(count)]
     ends = [end for _, end in edges[-count:]]
     for begin, end, token in tokens:

@@ -17,7 +17,7 @@ from engine.report import Verdict
 from engine.text import number
 from nn.activations import Array
 from nn.data import refuse_count
-from nn.filled import Entry, Filled, Precision, arranged, read, with_zeros
+from nn.filled import Entry, Filled, Precision, arranged, of_both, read, with_zeros
 from nn.following import At, Chapter, Known, Own, dependent
 from nn.matrices import KINDS, Cell, Matrix
 from nn.rounded import Rounded
@@ -145,7 +145,11 @@ class _Judged:
                 self.misshapen[matrix] = f"{matrices.symbol(matrix)} has {wanted} numbers here, and yours is {size}."
             else:
                 found |= {Cell(matrix, *place): entry for place, entry in placed.items()}
-        found |= {cell: entry for cell, entry in self.filled.cells.items() if entry is not None or cell not in found}
+        for cell, entry in self.filled.cells.items():
+            found[cell] = of_both(found.get(cell), entry)
+        if self.filled.is_text:
+            begun = {cell.matrix for cell, entry in found.items() if entry is not None} - matrices.given
+            found = {cell: None for matrix in begun for cell in matrices.cells(matrix)} | found
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
 

@@ -109,7 +109,7 @@ def test_early_rounding_is_excused_and_said(sheet):
 
 def test_a_slip_that_was_not_carried_on_is_one_wrong_cell_too(sheet):
     """A number copied wrong, while the right one was used: what comes after is right by itself."""
-    assert named(sheet.compare(whole(sheet) | {"z1_1": "0.4775"})).keys() == {"z1_1"}
+    assert named(sheet.compare(whole(sheet, Z1=[0.4775, 0.3925]))).keys() == {"z1_1"}
 
 
 def test_numbers_too_rough_to_tell_are_undecided(sheet):
@@ -308,7 +308,7 @@ def test_a_change_that_leaves_the_number_as_it_is_names_nothing():
 
 
 def test_what_no_known_mistake_gives_is_wrong_and_nothing_more(sheet):
-    row = sheet.compare(whole(sheet) | {"a1_1": "0.7177"})["a1_1"]
+    row = sheet.compare(whole(sheet, A1=[0.7177, 0.596884]))["a1_1"]
     assert (row.verdict, row.mistakes, row.message) == ("wrong", (), "")
     assert row.derivation == "A1[1] = σ(Z1[1]) = σ(0.3775) = 0.59327"
 
@@ -596,6 +596,62 @@ def test_a_row_with_too_few_numbers_is_read_by_its_places_or_told(sheet):
     assert report["z1_1"].message.endswith("can't be told apart into 5 columns: put ______ for what is left blank.")
 
 
+@pytest.mark.parametrize(
+    ("damage", "by", "lost"),
+    [
+        ("Layer 1$", "Hidden layer", ["z1_1", "delta1_2"]),
+        ("Layer 1, parameters$", "Hidden layer, parameters", ["dL/dw1_1_1", "new(b1_2)"]),
+        ("^Layer", "Schicht", ["z1_1", "new(b2_2)"]),
+        ("^(Layer|Loss|Inputs)", "My", ["z1_1", "L"]),
+        ("^ +Z +A .*$", "", ["z1_1", "delta2_2"]),
+    ],
+)
+def test_rows_that_cannot_be_placed_are_told_by_line_and_count_as_unreadable(damage, by, lost, sheet):
+    """The title of a table was changed, or the titles of its columns lost."""
+    text = re.sub(damage, by, sheet.to_text(), flags=re.MULTILINE)
+    report = sheet.compare(text)
+    assert not {*lost} & {*report}
+    told = [int(name.split()[1]) for name, row in report.items() if row.verdict == "invalid"]
+    lines = text.splitlines()
+    assert told
+    assert all(re.match(r" (unit|[wbxtL])", lines[line - 1]) for line in told)
+    assert "Keep the title of each table" in report[f"line {told[0]}"].message
+    earned, possible = report.credit
+    assert possible == earned + len(told)
+    with pytest.raises(AssertionError):
+        report.raise_if_wrong()
+
+
+def test_a_row_that_was_deleted_is_not_answered(sheet):
+    report = sheet.compare(re.sub("^ unit 2.*\n", "", sheet.to_text(), count=1, flags=re.MULTILINE))
+    assert report.credit == (40, 45)
+    assert report.unanswered == ("z1_2", "a1_2", "f'(z1_2)", "dL/da1_2", "delta1_2")
+    assert sheet.compare({"delta1_1": sheet["delta1_1"]}).credit == (1, 1)  # a dict asks for cells by name
+
+
+@pytest.mark.parametrize("written", ["0.59327 (rounded)", "0.59 327", "~0.59 or so"])
+def test_a_remark_makes_one_cell_invalid_and_not_its_line(written, sheet):
+    report = sheet.compare(sheet.to_text().replace("0.59327", written))
+    assert [name for name, row in report.items() if row.verdict != "right"] == ["a1_1"]
+    assert report["a1_1"].verdict == "invalid"
+
+
+def test_a_cell_that_is_given_twice_with_different_numbers_is_told(sheet):
+    pair = ["0.138499", "-0.0380982"]
+    for student in (
+        {"δ2": pair, "delta2_1": "0.2"},
+        {"delta2_1": "0.2", "δ2": pair},
+        {"δ2": pair, "delta2": ["0.2", "-0.0380982"]},
+        "name,value\ndelta2_1,0.138499\ndelta2_2,-0.0380982\ndelta2_1,0.2\n",
+        "matrix;unit 1;unit 2\nδ2;0,138499;-0,0380982\nδ2;0,2;-0,0380982\n",
+    ):
+        report = sheet.compare(student)
+        assert (report["delta2_1"].verdict, report["delta2_2"].verdict) == ("invalid", "right")
+        assert "is given twice, as 0" in report["delta2_1"].message
+    assert sheet.compare({"δ2": pair, "delta2_1": "0.1384990"}).ok
+    assert "not in one shape" in str(sheet.compare({"δ2": pair, "delta2": ["0.138499"]}))
+
+
 def test_csv_by_hand_has_matrices_a_row_each(sheet, tmp_path):
     text = "matrix;unit 1;unit 2\nδ1;0,00877135;0,00995425\ndL/dW2;0,082167;0,0826676\n;-0,0226025;-0,0227402\n"
     report = sheet.compare(text)
@@ -611,7 +667,7 @@ def test_a_decimal_comma_where_commas_separate_is_one_invalid_cell(sheet):
     report = sheet.compare("name,value\ndelta2_1,0,138499\ndelta2_2,-0.0380982\n")
     assert (report["delta2_1"].verdict, report["delta2_2"].verdict) == ("invalid", "right")
     assert "separate columns by `;`" in report["delta2_1"].message
-    assert sheet.compare('name,value\ndelta2_1,"0,138499"\n').ok
+    assert sheet.compare('name,value\ndelta2_1,"0,138499"\ndelta2_2,"-0,0380982"\n').ok
 
 
 def test_markdown_by_hand_has_the_columns_that_it_has(sheet):
@@ -626,8 +682,8 @@ def test_markdown_by_hand_has_the_columns_that_it_has(sheet):
 | new(w2_1_1) | 0.358916 |
 """
     report = sheet.compare(text)
-    assert report.unanswered == ("f'(z2_2)",)
-    assert report.credit == (6, 7)
+    assert report.unanswered == ("f'(z2_2)", "new(w2_1_2)", "new(w2_2_1)", "new(w2_2_2)")
+    assert report.credit == (6, 10)
 
 
 def test_hostile_text_is_data(sheet):
@@ -689,7 +745,7 @@ def test_it_pickles_copies_and_says_the_same_each_time(sheet):
 def test_a_single_layer_has_no_number():
     layer = Layer(2, 2, "tanh", seed=0)
     sheet = worksheet(layer, [1.0, 2.0], [0.0, 1.0], lr=0.1)
-    report = sheet.compare({"δ": digits(sheet.layers[0].delta), "W_new": digits(sheet.layers[0].new_W), "δ[1]": "0.9"})
+    report = sheet.compare({"δ": ["0.9", ""], "W_new": digits(sheet.layers[0].new_W), "δ[2]": sheet["delta_2"]})
     assert named(report).keys() == {"delta_1"}
     assert sheet.compare(sheet.to_csv()).ok
 
