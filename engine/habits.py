@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from engine.explain import Words
-from engine.follow import SAME, Carried, Number, Table, beside_each_other, exactly, factors, question_of
+from engine.follow import ENGINE_RTOL, Carried, Number, Table, beside_each_other, exactly, question_of
 from engine.graph import backward_order, derivatives_by_parent
 from engine.report import Mistake, Report, Row
+from engine.rules import PRODUCTS, factors
 from engine.text import listed, number
 from engine.value import Value
 
@@ -151,8 +152,8 @@ def _weights(table: Table) -> Iterator[set[Value]]:
     """Which leaves may be the weights: those with new values and others of their names, or every factor."""
     through = {factor for factor, _ in _factors_of_inner_nodes(table.loss)}
     given = {asked.node for asked in table.numbers.values() if asked.kind == "new"}
-    families = {_family(weight) for weight in given}
-    alike = given | {weight for weight in through if _family(weight) in families}
+    kinds = {_kind_of(weight) for weight in given}
+    alike = given | {weight for weight in through if _kind_of(weight) in kinds}
     yield alike
     if not through <= alike:
         yield given | through
@@ -161,14 +162,13 @@ def _weights(table: Table) -> Iterator[set[Value]]:
 def _factors_of_inner_nodes(loss: Value) -> Iterator[tuple[Value, Value]]:
     """Every leaf that is multiplied by a computed node, and that node."""
     for node in backward_order(loss):
-        for x, y in factors(node):
-            for leaf, other in ((x, y), (y, x)):
-                if not leaf.op and not leaf.is_constant and other.op:
-                    yield leaf, other
+        for factor, beside, _ in factors(node) if node._row in PRODUCTS else ():
+            if not factor.op and not factor.is_constant and beside.op:
+                yield factor, beside
 
 
-def _family(leaf: Value) -> str:
-    """What the labels of one kind of weight begin with, such as the w of w1 and w2_1_3."""
+def _kind_of(leaf: Value) -> str:
+    """What the labels of one kind of weight begin with in every layer, such as the w of w1 and w2_1_3."""
     return re.split(r"[\d_₀-₉]", leaf.label, maxsplit=1)[0]
 
 
@@ -196,7 +196,7 @@ def _first_wrong(table: Table, weights: Mapping[Value, float]) -> dict[Value, Va
     place = {node: at for at, node in enumerate(mistaken)}
     first: dict[Value, Value] = {}
     for node, grad in mistaken.items():
-        if node not in first and abs(grad - table.engine[node]) > SAME * abs(table.engine[node]):
+        if node not in first and abs(grad - table.engine[node]) > ENGINE_RTOL * abs(table.engine[node]):
             first[node] = node
         if node in first:
             for parent, _ in derivatives_by_parent(node):
