@@ -12,14 +12,16 @@ from typing import Literal, NamedTuple
 from engine.explain import Words, unlabelled_below
 from engine.forward import partials
 from engine.graph import computed_nodes, derivatives_by_parent, leaves, nodes, recorded_derivatives
-from engine.ops import ADD, DOT, IDENTITY, MEAN, MULTIPLY, NEGATE, SUBTRACT, TOTAL
+from engine.ops import ADD, IDENTITY, MEAN, NEGATE, SUBTRACT, TOTAL
 from engine.printed import EXACT_RTOL
 from engine.report import Mistake, Row, Verdict
+from engine.rules import PRODUCTS
 from engine.text import listed, number
 from engine.value import Value
 
-TIGHT = 0.05  # relative width beyond which rounded numbers no longer tell what follows from them
-SAME = 1e-9  # relative difference within which two of the engine's own numbers are one
+WIDEST = 0.05  # relative width beyond which rounded numbers no longer tell what follows from them
+ENGINE_RTOL = 1e-9  # within which two of the engine's own numbers are one
+WHOLE_REACH = 0.5  # how far the rounding of a whole number reaches
 
 Kind = Literal["gradient", "local", "value", "new"]
 Judge = Callable[[float], tuple[Verdict, str]]
@@ -28,7 +30,6 @@ Question = tuple[Kind, Value, Value]
 """The kind of an answer, and whose derivative by what was asked; of others, the loss and the node."""
 
 _LINEAR = (ADD, SUBTRACT, NEGATE, IDENTITY, TOTAL, MEAN)  # their derivatives are the same everywhere
-_PRODUCTS = (MULTIPLY, DOT)
 
 
 class Carried(NamedTuple):
@@ -114,7 +115,7 @@ class Number:
         reach = self.reach + EXACT_RTOL * abs(self.own)
         if verdict != "wrong" or found.low > self.own + reach or found.high < self.own - reach:
             return verdict, message
-        if not found.high - found.low <= TIGHT * abs(self.own):
+        if not found.high - found.low <= WIDEST * abs(self.own):
             return "undecided", (
                 "The numbers that this comes from are rounded too roughly to tell whether it follows: give them more "
                 "digits."
@@ -123,16 +124,11 @@ class Number:
         return self.judge(self.sign * (nearest + self.own) / 2.0)
 
 
-def factors(node: Value) -> list[tuple[Value, Value]]:
-    """The pairs of operands that a product, or a weighted sum, multiplies; of others none."""
-    pairs = len(node.parents) // 2 if node._row in _PRODUCTS else 0
-    return list(zip(node.parents[:pairs], node.parents[pairs : 2 * pairs], strict=True))
-
-
 class Followed(NamedTuple):
     """What became of an answer in its table: by what `found` it follows, directly `come` from which answers.
 
-    `slips` are the answers at which went wrong what it follows from; none for early rounding.
+    `slips` are the answers at which went wrong what it follows from; none for early rounding. `zeros` are wrong
+    answers of 0 that it is a multiple of, which tells nothing.
     """
 
     verdict: Verdict
@@ -140,6 +136,7 @@ class Followed(NamedTuple):
     found: Carried | None = None
     come: tuple[str, ...] = ()
     slips: tuple[str, ...] = ()
+    zeros: tuple[str, ...] = ()
 
 
 class Table:
@@ -334,7 +331,7 @@ class Table:
         grad = self.engine.get(asked.root, 0.0)
         total = terms.pop(self.loss)
         products = [self.engine.get(root, 0.0) * one.right for root, one in terms.items()]
-        is_sum = math.isclose(sum(products) + grad * asked.right, total.right, rel_tol=SAME)
+        is_sum = math.isclose(sum(products) + grad * asked.right, total.right, rel_tol=ENGINE_RTOL)
         if not is_sum or not grad or any(one.verdict != "right" for one in (total, *terms.values())):
             return None
         for root in terms:
@@ -364,10 +361,29 @@ class Table:
             slips = [
                 slip
                 for source in became[name].come
-                for slip in ((source,) if became[source].verdict == "wrong" else became[source].slips)
+                for slip in ((source,) if self._is_slip(source, became[source]) else became[source].slips)
             ]
             became[name] = became[name]._replace(slips=tuple(dict.fromkeys(slips)))
+            zeros = tuple(source for source in became[name].come if self._carries_nothing(source, became[source]))
+            if zeros and self._is_nothing(name, became[name]):
+                became[name] = became[name]._replace(verdict="undecided", zeros=zeros)
         return became
+
+    def _is_slip(self, name: str, one: Followed) -> bool:
+        """Whether it is here that an answer went wrong; who writes 0 without a decimal means 0."""
+        asked = self.numbers[name]
+        is_bare_zero = asked.own == 0.0 and asked.reach >= WHOLE_REACH and not one.slips
+        return one.verdict == "wrong" or (one.verdict == "undecided" and is_bare_zero)
+
+    def _carries_nothing(self, name: str, one: Followed) -> bool:
+        """Whether an answer is a 0 that is not right, of which every multiple is 0."""
+        return self.numbers[name].own == 0.0 and one.verdict != "right"
+
+    def _is_nothing(self, name: str, one: Followed) -> bool:
+        """Whether what an answer follows by is 0, or a weight that did not change."""
+        asked = self.numbers[name]
+        unchanged = self.at(asked.node).point if asked.kind == "new" else 0.0
+        return one.verdict == "right" and one.found is not None and one.found.point == unchanged
 
     def _after_its_sources(self, name: str) -> tuple[int, int, int]:
         """A place for each answer after those that it may come from."""
@@ -432,7 +448,7 @@ class _Form:
         row, parents = node._row, node.parents
         if row in _LINEAR:
             return [None if d is None else exactly(d) for d in recorded_derivatives(node)]
-        if row in _PRODUCTS:
+        if row in PRODUCTS:
             pairs = len(parents) // 2
             partners = [*operands[pairs : 2 * pairs], *operands[:pairs], *[exactly(1.0)] * (len(parents) % 2)]
             return [None if parent.is_constant else one for parent, one in zip(parents, partners, strict=True)]
@@ -494,6 +510,8 @@ def beside_each_other(
         row = replace(rows[name], verdict=one.verdict, derivation=rows[name].derivation * (one.verdict == "wrong"))
         if one.verdict == "wrong":
             row = replace(row, node=labels[asked.node], message=_of_a_slip(table, one, row, asked, words))
+        elif one.zeros:
+            row = _of_zeros(table, one, row, words, labels)
         elif one.slips:
             first = labels[table.numbers[one.slips[0]].node]
             row = _excused(row, "follow_through", first, one.message, _following(table, one, became, words))
@@ -508,6 +526,15 @@ def _excused(row: Row, key: str, node: str, message: str, text: str) -> Row:
     if row.verdict != "right":
         return replace(row, message=message)
     return replace(row, message=text, mistakes=(Mistake(key, node, text),))
+
+
+def _of_zeros(table: Table, one: Followed, row: Row, words: Words, labels: Mapping[Value, str]) -> Row:
+    """The row of what is a multiple of a wrong 0: it earns nothing, and no mistake of its own is looked for."""
+    text = (
+        f"It comes from your own 0 for {_names(table, one.zeros, words)}. Everything times 0 is 0: this tells nothing."
+    )
+    first = labels[table.numbers[(one.slips or one.zeros)[0]].node]
+    return replace(row, message=text, mistakes=(Mistake("follow_through", first, text),))
 
 
 def _of_a_slip(table: Table, one: Followed, row: Row, asked: Number, words: Words) -> str:

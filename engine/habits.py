@@ -8,14 +8,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from engine.explain import Words
-from engine.follow import SAME, Carried, Number, Table, beside_each_other, exactly, factors, question_of
+from engine.follow import ENGINE_RTOL, Carried, Number, Table, beside_each_other, exactly, question_of
 from engine.graph import backward_order, derivatives_by_parent
+from engine.ops import DIVIDE, MEAN, MULTIPLY
 from engine.report import Mistake, Report, Row
+from engine.rules import PRODUCTS, factors
 from engine.text import listed, number
 from engine.value import Value
 
 MOST_LAYERS = 16  # through which weights that were updated too early are followed
 MOST_NODES = 20_000  # of a graph in which they are looked for
+ROUNDED_ON_THE_WAY = 2e-3  # how far numbers rounded to three digits may lead away
+CLEARLY_NEARER = 0.1  # of the way from what a mistake gives to what is right
+NEARER = 1.0 / 3.0  # the same, where other answers have shown the mistake
 
 
 def judged_together(table: Table, rows: Mapping[str, Row], words: Words, labels: Mapping[Value, str]) -> Report:
@@ -125,34 +130,56 @@ def _updated_too_early(
     if table.lr is None or not wrong or len(words.order) > MOST_NODES:
         return {}
     given = {asked.node: asked.carried(0) for asked in table.numbers.values() if asked.kind == "new"}
-    found: list[str] = []
+    found: dict[str, bool] = {}  # whether it is that to the last digit
     weights: dict[Value, float] = {}
     for tried in [_updated(table, weights) for weights in _weights(table)]:
         own = {weight: given.get(weight) or exactly(data) for weight, data in tried.items()}
         recomputed = Table(table.loss, table.numbers, table.lr, own).recomputed()
-        fits = [name for name in wrong if name in recomputed and _fits(table.numbers[name], recomputed[name])]
+        fits = _those_that_fit({name: (table.numbers[name], recomputed[name]) for name in wrong if name in recomputed})
         if len(fits) > len(found):
             weights, found = tried, fits
     first = _first_wrong(table, weights) if found else {}
     named = {}
-    for name in found:
+    for name, exact in found.items():
         node = first.get(table.numbers[name].node, table.numbers[name].node)
         text = _passed_through(node, weights, table, words)
+        if not exact:
+            text = f"{text} That gives your number, but for rounding."
         mistake = Mistake("updated_weights", labels[node], text)
         named[name] = replace(rows[name], node=labels[node], message=text, mistakes=(mistake,))
     return named
+
+
+def _those_that_fit(expected: Mapping[str, tuple[Number, Carried]]) -> dict[str, bool]:
+    """Which answers are what was expected, and whether to the last digit or but for rounding on the way."""
+    exact = {name for name, pair in expected.items() if _fits(*pair)}
+    nearly = {name for name, pair in expected.items() if _is_nearly(*pair, known=bool(exact))}
+    return {name: name in exact for name in expected if name in exact or name in nearly}
 
 
 def _fits(asked: Number, expected: Carried) -> bool:
     return asked.judged_by(expected)[0] == "right"
 
 
+def _is_nearly(asked: Number, expected: Carried, *, known: bool) -> bool:
+    """Whether an answer is what was expected but for numbers rounded on the way, and is clearly not the right one.
+
+    Where a mistake is `known` from other answers, it may be cut off after its last digit.
+    """
+    if expected.sources:  # of the student's own numbers, whose rounding is seen to
+        return False
+    size = abs(expected.point - asked.node.data * (asked.kind == "new"))
+    slack = ROUNDED_ON_THE_WAY * size + asked.reach * (2.0 if known else 1.0)
+    near = (NEARER if known else CLEARLY_NEARER) * abs(asked.right - expected.point)
+    return abs(asked.own - expected.point) <= min(slack, near)
+
+
 def _weights(table: Table) -> Iterator[set[Value]]:
     """Which leaves may be the weights: those with new values and others of their names, or every factor."""
     through = {factor for factor, _ in _factors_of_inner_nodes(table.loss)}
     given = {asked.node for asked in table.numbers.values() if asked.kind == "new"}
-    families = {_family(weight) for weight in given}
-    alike = given | {weight for weight in through if _family(weight) in families}
+    kinds = {_kind_of(weight) for weight in given}
+    alike = given | {weight for weight in through if _kind_of(weight) in kinds}
     yield alike
     if not through <= alike:
         yield given | through
@@ -161,14 +188,13 @@ def _weights(table: Table) -> Iterator[set[Value]]:
 def _factors_of_inner_nodes(loss: Value) -> Iterator[tuple[Value, Value]]:
     """Every leaf that is multiplied by a computed node, and that node."""
     for node in backward_order(loss):
-        for x, y in factors(node):
-            for leaf, other in ((x, y), (y, x)):
-                if not leaf.op and not leaf.is_constant and other.op:
-                    yield leaf, other
+        for factor, beside, _ in factors(node) if node._row in PRODUCTS else ():
+            if not factor.op and not factor.is_constant and beside.op:
+                yield factor, beside
 
 
-def _family(leaf: Value) -> str:
-    """What the labels of one kind of weight begin with, such as the w of w1 and w2_1_3."""
+def _kind_of(leaf: Value) -> str:
+    """What the labels of one kind of weight begin with in every layer, such as the w of w1 and w2_1_3."""
     return re.split(r"[\d_₀-₉]", leaf.label, maxsplit=1)[0]
 
 
@@ -196,7 +222,7 @@ def _first_wrong(table: Table, weights: Mapping[Value, float]) -> dict[Value, Va
     place = {node: at for at, node in enumerate(mistaken)}
     first: dict[Value, Value] = {}
     for node, grad in mistaken.items():
-        if node not in first and abs(grad - table.engine[node]) > SAME * abs(table.engine[node]):
+        if node not in first and abs(grad - table.engine[node]) > ENGINE_RTOL * abs(table.engine[node]):
             first[node] = node
         if node in first:
             for parent, _ in derivatives_by_parent(node):
@@ -230,7 +256,8 @@ def _never_reset(table: Table, rows: Mapping[str, Row], labels: Mapping[Value, s
     every = list(asked_of.values())
     times = every[0].own / every[0].right
     times = round(times) if math.isfinite(times) else 0
-    if len(every) > 1 and times >= 2 and all(_fits(asked, exactly(times * asked.right)) for asked in every):
+    multiples = len(every) > 1 and times >= 2 and all(_fits(asked, exactly(times * asked.right)) for asked in every)
+    if multiples and (_inner_are_right(table, rows) or not _has_factor(table.loss, times)):
         text = f"Every leaf's gradient is {times} times too large: it was added to that of an earlier backward pass."
         texts = dict.fromkeys(asked_of, text)
     elif all(asked.node.grad and _fits(asked, exactly(asked.right + asked.node.grad)) for asked in every):
@@ -247,3 +274,23 @@ def _never_reset(table: Table, rows: Mapping[str, Row], labels: Mapping[Value, s
         mistake = Mistake("no_accumulation_reset", labels[asked_of[name].node], f"{text} {advice}")
         named[name] = replace(rows[name], message=mistake.text, mistakes=(mistake,))
     return named
+
+
+def _inner_are_right(table: Table, rows: Mapping[str, Row]) -> bool:
+    """Whether gradients of inner nodes were answered, and none of them has a factor too much."""
+    inner = [rows[name] for name in _gradients(table.numbers, of_leaves=False)]
+    return bool(inner) and all(row.verdict == "right" for row in inner)
+
+
+def _has_factor(loss: Value, times: int) -> bool:
+    """Whether a constant factor of the loss, or a mean, makes its gradients so many times as large if forgotten."""
+    return any(
+        factor and _is_multiple(1.0 / factor, times)
+        for node in backward_order(loss)
+        if node._row is MEAN or (node._row in (MULTIPLY, DIVIDE) and any(one.is_constant for one in node.parents))
+        for _, factor in derivatives_by_parent(node)
+    )
+
+
+def _is_multiple(x: float, of: int) -> bool:
+    return math.isfinite(x) and round(x) != 0 and round(x) % of == 0 and math.isclose(x, round(x), rel_tol=ENGINE_RTOL)
