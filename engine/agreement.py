@@ -34,6 +34,7 @@ MOST_WORK = 2**22  # numbers that are computed for all these ways together
 FIRST = 64  # points at which a long formula, a way to read one, or a constant is tried first
 LONG = 500  # numbers, names and operations in a formula
 LARGEST = 0.9  # of the sizes of a gradient are below what counts as its size
+MOST_LABELS = 10  # that are told
 DWARFED = 1e6  # times the median: a gradient beyond it does not widen the tolerance
 EXCUSED = 1 / 256  # of the points: where the answer alone may be undefined
 NO_DIGITS = 0.75  # of the points: where the answer may have none, at most
@@ -70,6 +71,7 @@ class Tried:
     usable: np.ndarray
     scale: float
     more: int = 0  # points besides, which were tried before
+    held: tuple[Value, ...] = ()  # leaves that have their given values at all points
 
     @cached_property
     def steady(self) -> np.ndarray:
@@ -107,7 +109,8 @@ class Agreement:
         self.by_name = {
             name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
         }
-        self._tried: dict[tuple[str, Question], Tried] = {}
+        self._tried: dict[tuple[str, Question, tuple[Value, ...]], Tried] = {}
+        self._held: dict[tuple[int, tuple[Value, ...]], Points] = {}
 
     # The engine's answer
 
@@ -131,17 +134,33 @@ class Agreement:
             self.expected(question, self.sampler.given).value
         )
 
-    def points(self, question: Question) -> Tried:
-        """Points where the engine has an answer with digits, on both sides of every kink that can be had."""
-        key = self.convention, question
+    def points(self, question: Question, held: tuple[Value, ...] = ()) -> Tried:
+        """Points where the engine has an answer with digits, on both sides of every kink that can be had.
+
+        Some leaves may be `held` at their given values.
+        """
+        key = self.convention, question, held
         if key not in self._tried:
-            parts = [self.drawn()]
+            parts = [self._drawn_but(held)]
             tried = self.tried_at(question, parts[0])
             while tried.steady.sum() < parts[0].size // 2 and len(parts) < MOST_ROUNDS:
-                parts.append(self.drawn(len(parts)))
+                parts.append(self._drawn_but(held, len(parts)))
                 tried = self.tried_at(question, Points.joined(parts))
-            self._tried[key] = tried
+            self._tried[key] = replace(tried, held=held)
         return self._tried[key]
+
+    def _drawn_but(self, held: tuple[Value, ...], number: int = 0) -> Points:
+        """The points that are drawn, but for some leaves at their given values."""
+        if not held:
+            return self.drawn(number)
+        if (number, held) not in self._held:
+            self._held[number, held] = self.sampler.held(self.drawn(number), held)
+        return self._held[number, held]
+
+    def labels(self, question: Question) -> tuple[Value, ...]:
+        """The labels of a cross-entropy on the way to the answer: 0 or 1, and not asked about themselves."""
+        below = {*self.sampler.leaves_under([question.root, question.node])}
+        return tuple(leaf for leaf in self.sampler.labels if leaf in below and leaf is not question.node)
 
     def drawn(self, number: int = 0) -> Points:
         """The points that answers are tried at, and more of them."""
@@ -159,13 +178,19 @@ class Agreement:
         scale = min(np.quantile(sizes, LARGEST), DWARFED * np.median(sizes)) if sizes.size else 1.0
         return Tried(points, expected, usable, float(scale))
 
-    def few(self, question: Question, formula: Formula, count: int, *, here: bool = False) -> dict[Value, np.ndarray]:
+    def few(
+        self, question: Question, formula: Formula, count: int, *, here: bool = False, labels: bool = False
+    ) -> dict[Value, np.ndarray]:
         """The leaves at `count` of the points, on both sides of the kinks of graph and formula, mostly around 0.
 
         They are fewer where the engine's answer has digits at fewer. With `here` they lie on the side of each kink
-        where the given values lie.
+        where the given values lie. With `labels` the labels of a cross-entropy have their given values; where there
+        are no labels, there are no points.
         """
-        tried = self.points(question)
+        held = self.labels(question) if labels else ()
+        if labels and not held:
+            return {}
+        tried = self.points(question, held)
         if here:
             tried = tried.only(self.is_here(tried.points))
         answer, kinks = self._with_kinks(formula, tried.points, {})
@@ -189,18 +214,11 @@ class Agreement:
         found = self._disagreement(question, formula, tried, {})
         if not found:
             return Judged("right", self._one_sided(tried))
-        if not self._differs_at_given(question, formula, {}):
-            put_in, more = self._are_put_in(question, formula, tried)
-            if put_in:
-                return Judged("right", "Given values were put in; with the names in their place it agrees everywhere.")
-            if more:
-                return Judged(
-                    "undecided",
-                    "It agrees at the given values, but they are put in, and too many leaves have the same ones to "
-                    "tell which is meant. Write the names.",
-                )
-        if rounded := self._rounded_early(question, formula, tried):
-            return Judged("right", f"Right but for rounding: {rounded}.", (Mistake("early_rounding", None, rounded),))
+        excused = self._excused(question, formula, tried)
+        if not (excused and excused.verdict == "right"):
+            excused = self._right_for_labels(question, formula) or excused
+        if excused:
+            return excused
         here = tried.only(self.is_here(tried.points))
         if 1 < here.steady.sum() < tried.steady.sum() and not self._differs(
             formula, here, self._at(formula, tried.points, {}), {}
@@ -210,6 +228,31 @@ class Agreement:
                 "say which side it is: step(x), or `a if x > 0 else b`."
             )
         return Judged("wrong", found)
+
+    def _excused(self, question: Question, formula: Formula, tried: Tried) -> Judged | None:
+        """The verdict where a formula disagrees, and numbers in it that stand for others may be the reason."""
+        if not self._differs_at_given(question, formula, {}) and (put_in := self._put_in(question, formula, tried)):
+            return put_in
+        if rounded := self._rounded_early(question, formula, tried):
+            return Judged("right", f"Right but for rounding: {rounded}.", (Mistake("early_rounding", None, rounded),))
+        return None
+
+    def _right_for_labels(self, question: Question, formula: Formula) -> Judged | None:
+        """The verdict where a formula is right at all points that have the given labels."""
+        if not (labels := self.labels(question)):
+            return None
+        tried = self.points(question, labels)
+        if tried.steady.sum() + self.is_usable_at_given(question) < 2:
+            return None
+        excused = None
+        if self._disagreement(question, formula, tried, {}):
+            excused = self._excused(question, formula, tried)
+            if not excused or excused.verdict != "right":
+                return None
+        given = [f"{self.words.names[leaf]} = {number(leaf.data)}" for leaf in labels]
+        more = f" and {len(given) - MOST_LABELS} more" if len(given) > MOST_LABELS else ""
+        said = f"Right for the given labels {', '.join(given[:MOST_LABELS])}{more}."
+        return excused._replace(message=f"{said} {excused.message}") if excused else Judged("right", said)
 
     def is_here(self, points: Points) -> np.ndarray:
         """Which points lie on the side of each kink where the given values lie."""
@@ -235,6 +278,7 @@ class Agreement:
             self._differs(formula, tried, answer, literals)
             or self._differs_at_given(question, formula, literals)
             or self._differs_at_kinks(question, formula, tried, kinks, literals)
+            or self._differs_for_other_labels(question, formula, tried, literals)
         )
 
     def _differs_at_first(self, formula: Formula, tried: Tried, literals: Literals) -> str:
@@ -262,6 +306,31 @@ class Agreement:
         there = self._at_own_kinks(question, formula, tried, kinks, literals)
         return self._differs(formula, there, self._at(formula, there.points, literals), literals) if there else ""
 
+    def _differs_for_other_labels(self, question: Question, formula: Formula, tried: Tried, literals: Literals) -> str:
+        """For every label that the formula names: where it is the other of 0 and 1, at a few points.
+
+        Who names a label does not put it in: at y = 0, p + y is no p − y. It is enough that the formula stays right
+        when the label is turned alone, or together with one other, as the 1 of a one-hot vector moves.
+        """
+        columns = _representatives(tried, [], FIRST)
+        leaves = tried.points.leaves(columns)
+        named = {self.by_name[name] for name in formula.names if name in self.by_name}
+        for place, label in enumerate(tried.held):
+            if label not in named:
+                continue
+            others = [(abs(place - at), one) for at, one in enumerate(tried.held) if one.data != label.data]
+            found = ""
+            for turned in [[label], *([label, one] for _, one in sorted(others, key=lambda other: other[0]))]:
+                changed = leaves | {one: np.full(columns.size, 1.0 - one.data) for one in turned}
+                points = Points(self.sampler.ground, changed, tried.points.reach[columns])
+                there = replace(self.tried_at(question, points), scale=tried.scale)
+                found = self._differs(formula, there, self._at(formula, points, literals), literals)
+                if not found:
+                    break
+            if found:
+                return found
+        return ""
+
     def _at_own_kinks(
         self, question: Question, formula: Formula, tried: Tried, kinks: Sequence[Kink], literals: Literals
     ) -> Tried | None:
@@ -286,10 +355,13 @@ class Agreement:
             tested = place.test if isinstance(place, ast.IfExp) else place
             used = {node.id for node in ast.walk(tested) if isinstance(node, ast.Name)}
             known = [self.by_name[name] for name in formula.names if name in used and name in self.by_name]
-            return self.sampler.leaves_under(known) if known else self.sampler.variables
+            leaves = self.sampler.leaves_under(known) if known else self.sampler.variables
+            return [leaf for leaf in leaves if leaf not in tried.held]
 
         there = self.sampler.at_kinks(points, gaps_at, deciding, "of an answer")
-        return None if there is None else replace(self.tried_at(question, there), scale=tried.scale, more=tried.total)
+        if there is None:
+            return None
+        return replace(self.tried_at(question, there), scale=tried.scale, more=tried.total, held=tried.held)
 
     def _differs(self, formula: Formula, tried: Tried, answer: np.ndarray, literals: Literals) -> str:
         """At those of the points that are usable.
@@ -413,9 +485,9 @@ class Agreement:
 
     # Numbers that stand for something
 
-    def _are_put_in(self, question: Question, formula: Formula, tried: Tried) -> tuple[bool, bool]:
-        """Whether some literals, read as given values of leaves, make it right, and if there are too many ways."""
-        literals, choices = self._may_be_put_in(formula)
+    def _put_in(self, question: Question, formula: Formula, tried: Tried) -> Judged | None:
+        """The verdict where some literals, read as given values of leaves, make it right, or there are too many."""
+        literals, choices = self._may_be_put_in(formula, tried.held)
         columns = _representatives(tried, [], FIRST // 2)
         most = max(1, min(MOST_WAYS, MOST_WORK // (formula.size * max(1, columns.size))))
         ways = list(itertools.islice(itertools.product(*choices), most))
@@ -431,11 +503,27 @@ class Agreement:
             for way in np.flatnonzero(~np.atleast_2d(off).any(axis=1)):
                 leaves = {literal: leaf for literal, leaf in zip(literals, ways[way], strict=True) if leaf}
                 if leaves and not self._disagreement(question, formula, tried, leaves):
-                    return True, False
-        return False, math.prod(map(len, choices)) > most
+                    where = "for these labels" if tried.held else "everywhere"
+                    return Judged(
+                        "right", f"Given values were put in; with the names in their place it agrees {where}."
+                    )
+        if math.prod(map(len, choices)) <= most:
+            return None
+        return Judged(
+            "undecided",
+            "It agrees at the given values, but they are put in, and too many leaves have the same ones to tell which "
+            "is meant. Write the names.",
+        )
 
-    def _may_be_put_in(self, formula: Formula) -> tuple[list[ast.Constant], list[list[Leaf | None]]]:
-        """The literals that may be given values, and for each the leaves which have that value, or none."""
+    def _may_be_put_in(
+        self, formula: Formula, held: Sequence[Value]
+    ) -> tuple[list[ast.Constant], list[list[Leaf | None]]]:
+        """The literals that may be given values, and for each the leaves which have that value, or none.
+
+        Who writes a leaf's name does not write its value too: in `w - 0.3` the number is not w.
+        """
+        used = {self.by_name[name] for name in formula.names if name in self.by_name}
+        leaves = [leaf for leaf in self.sampler.variables if leaf not in used and leaf not in held]
         powers = [n for n in ast.walk(formula.tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)]
         conditions = [n.test for n in ast.walk(formula.tree) if isinstance(n, ast.IfExp)]
         # The 2 of a square is nobody's given value, nor is what is compared with.
@@ -444,7 +532,7 @@ class Agreement:
         choices: list[list[Leaf | None]] = []
         for literal in formula.literals:
             size = float(literal.value)  # type: ignore[arg-type]
-            same = [leaf for leaf in self.sampler.variables if abs(leaf.data) == size and size != 0.0]
+            same = [leaf for leaf in leaves if abs(leaf.data) == size and size != 0.0]
             if same and literal not in others:
                 literals.append(literal)
                 choices.append([*((leaf, math.copysign(1.0, leaf.data)) for leaf in same), None])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from engine import ops
 from engine.arrays import gaps
 from engine.backprop import gradients
 from engine.batch import Batch
@@ -41,6 +43,8 @@ PUSHED = 6  # points from which that is tried
 CLOSE_TO = 2.0 ** -np.array([4.0, 9.0, 15.0])  # of the way between two points on both sides of a kink
 NEGLIGIBLE = 1e-6  # of the distances to a kink on both sides
 SECANTS = 6  # steps towards a kink, at most
+
+LOGARITHMS = (ops.LOG, ops.LOG2, ops.LOG10, ops.LOG1P, ops.LOGSIGMOID)
 
 NOTHING = Gradient(0.0, 0.0)
 
@@ -159,6 +163,39 @@ class Sampler:
     def further(self, number: int) -> Points:
         """Another round of points, with some leaves closer to 0."""
         return self.drawn({reach: DRAWN[reach] for reach in (NARROW, NEAR, WIDE)}, f"round {number}", CLOSER**number)
+
+    # Labels
+
+    @cached_property
+    def labels(self) -> list[Value]:
+        """The leaves given as 0 or 1 that do nothing but weigh logarithms: y in −y·log(a) − (1 − y)·log(1 − a)."""
+        logarithms: set[Value] = set()
+        uses: dict[Value, list[Value]] = {}
+        for node in self.forward:
+            products = [] if node._row is ops.DOT else _products(node)
+            if node._row in LOGARITHMS or not logarithms.isdisjoint(itertools.chain(*products)):
+                logarithms.add(node)
+            for parent in dict.fromkeys(node.parents):
+                uses.setdefault(parent, []).append(node)
+        weights: set[Value] = set()
+
+        def weighs(node: Value, use: Value) -> bool:
+            own = [product for product in _products(use) if node in product]
+            in_products = sum(product.count(node) for product in own) == use.parents.count(node)
+            return in_products and (use in weights or all(not logarithms.isdisjoint(product) for product in own))
+
+        for node in [*reversed(self.forward), *self.variables]:
+            if node not in logarithms and node in uses and all(weighs(node, use) for use in uses[node]):
+                weights.add(node)
+        return [leaf for leaf in self.variables if leaf in weights and leaf.data in (0.0, 1.0)]
+
+    def held(self, points: Points, some: Collection[Value]) -> Points:
+        """The same points, with some leaves at their given values."""
+        columns = {
+            leaf: np.full(points.size, self.given.value(leaf)) if leaf in some else points.value(leaf)
+            for leaf in self.variables
+        }
+        return Points(self.ground, columns, points.reach)
 
     def _rng(self, what: str) -> np.random.Generator:
         return np.random.default_rng([*f"{self._seed} {what}".encode()])
@@ -363,6 +400,21 @@ class _Crossing(NamedTuple):
     end: np.ndarray
     gap_start: float
     gap_end: float
+
+
+def _products(node: Value) -> list[tuple[Value, ...]]:
+    """The factors of a product, or of each product in a weighted sum; y alone of −y, y/n and 1 − y."""
+    parents = node.parents
+    if node._row in (ops.MULTIPLY, ops.NEGATE, ops.IDENTITY):
+        return [parents]
+    if node._row is ops.DIVIDE:
+        return [parents[:1]]
+    if node._row is ops.SUBTRACT and parents[0].is_constant:
+        return [parents[1:]]
+    if node._row is ops.DOT:
+        half = len(parents) // 2
+        return list(zip(parents[:half], parents[half:], strict=False))  # without the bias
+    return []
 
 
 def _spread(count: int) -> np.ndarray:

@@ -253,6 +253,138 @@ def test_given_values_put_in_are_read_as_the_names(mazur):
     ) == ("right")
 
 
+def test_a_number_beside_the_name_of_its_leaf_is_not_that_leaf(neuron):
+    right = "-(y - a)*a*(1 - a)"
+    assert verdict(neuron, "w", f"{right}*1.5") == "right"
+    assert verdict(neuron, "w", "-(1 - a)*a*(1 - a)*1.5") == "right"
+    for wrong in (f"{right}*x + (w - 0.3)", f"{right}*x**2/1.5", f"{right}*w*x/0.3", f"{right}*x*y + (y - 1)"):
+        assert verdict(neuron, "w", wrong) == "wrong", wrong
+
+
+SCORES = "s1 = u1*x + b\ns2 = u2*x\ns3 = u3*x\n"
+SHARES = "S = exp(s1) + exp(s2) + exp(s3)\np1 = exp(s1)/S\np2 = exp(s2)/S\np3 = exp(s3)/S\n"
+SOFTMAX = SCORES + SHARES + "L = -(y1*log(p1) + y2*log(p2) + y3*log(p3))"
+BINARY = "z = w*x + b\na = sigmoid(z)\nL = -(y*log(a) + (1 - y)*log(1 - a))"
+
+
+def one_hot(text=SOFTMAX, label=2, hot=1.0, **more):
+    labels = {f"y{place}": hot if place == label else (1.0 - hot) / 2 for place in (1, 2, 3)}
+    return build(text, {"u1": 0.1, "u2": 0.4, "u3": -0.3, "x": 1.0, "b": 0.2, **labels, **more})["L"]
+
+
+def binary(y):
+    return build(BINARY, w=0.5, x=1.0, b=0.2, y=y)["L"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SOFTMAX,
+        SCORES + SHARES + "L = y1*(-log(p1)) - y2*log(p2) - log(p3)*y3",
+        SCORES + SHARES + "l1 = log(p1)\nl2 = log(p2)\nl3 = log(p3)\nL = -y1*l1 + -y2*l2 + -y3*l3",
+    ],
+)
+def test_a_softmax_is_right_for_its_one_hot_labels(text):
+    for label in (1, 2, 3):
+        loss = one_hot(text, label)
+        said = ", ".join(f"y{place} = {int(place == label)}" for place in (1, 2, 3))
+        for place in (1, 2, 3):
+            score, weight, share = f"s{place}", f"u{place}", f"p{place}"
+            here = f"{share} - 1" if place == label else share
+            for key, answer in [
+                (score, f"{share} - y{place}"),
+                (score, here),
+                (weight, f"({share} - y{place})*x"),
+                (weight, f"({here})*x"),
+            ]:
+                row = compare(loss, {key: answer})[key]
+                assert (row.verdict, row.message) == ("right", f"Right for the given labels {said}."), (key, answer)
+            for wrong in (f"{share} + y{place}", f"{share}*(1 - {share})", f"y{place} - {share}", f"{here} + 0.001"):
+                assert verdict(loss, score, wrong) == "wrong", (score, wrong)
+            other = "p1" if place != 1 else "p3"
+            assert verdict(loss, score, f"{other} - y{place}") == "wrong"
+            assert verdict(loss, weight, here) == "wrong"  # x = 1 is no label
+
+
+@pytest.mark.parametrize(
+    ("y", "key", "right", "wrong"),
+    [
+        (1.0, "a", "-1/a", "1/a"),
+        (1.0, "a", "-1/a", "-y/a - (1 - y)/(1 - a)"),
+        (0.0, "a", "1/(1 - a)", "y/a + (1 - y)/(1 - a)"),
+        (0.0, "a", "1/(1 - a)", "-1/(1 - a)"),
+        (1.0, "z", "a - 1", "1 - a"),
+        (0.0, "z", "a", "a - 1"),
+        (0.0, "w", "a*x", "a"),
+        (1.0, "value(L)", "-log(a)", "-log(1 - a)"),
+    ],
+)
+def test_a_binary_cross_entropy_is_right_for_its_label(y, key, right, wrong):
+    assert verdict(binary(y), key, right) == "right"
+    assert verdict(binary(y), key, wrong) == "wrong"
+
+
+def test_only_labels_of_0_and_1_in_a_cross_entropy_are_held():
+    assert verdict(binary(0.3), "a", "-0.3/a + 0.7/(1 - a)") == "wrong"  # 0.7 is nobody's given value
+    assert verdict(binary(0.3), "a", "-0.3/a + (1 - 0.3)/(1 - a)") == "right"
+    assert verdict(one_hot(hot=0.8), "s2", "p2 - y2") == "wrong"
+    assert verdict(one_hot(), "u2", "p2 - y2") == "wrong"
+    squared = build("a = w*x\nL = (y - a)**2", w=0.5, x=1.0, y=0.0)["L"]
+    assert verdict(squared, "a", "2*a") == "wrong"
+    weighed = build("z = w*x\na = sigmoid(z)\nL = -x*log(a)", w=0.5, x=1.0)["L"]
+    assert verdict(weighed, "w", "a - 1") == "wrong"  # x is an input too
+
+
+def test_a_label_that_is_named_is_not_put_in():
+    """The formula holds when the label is turned, or when the 1 of the one-hot vector moves."""
+    loss = one_hot()
+    assert verdict(loss, "s2", "-y2*(1 - p2)") == "right"  # y1 = y3 = 0 were put in, y2 was not
+    assert verdict(loss, "s1", "p1 + y1") == "wrong"
+    assert verdict(loss, "s1", "p1*(1 - y1)**2") == "wrong"
+    assert verdict(binary(0.0), "z", "a + y") == "wrong"
+    both = build(
+        "s = log(exp(u) + exp(v))\nS = log(exp(U) + exp(V))\n"
+        "l = u - s\np = exp(l)\nq = exp(v - s)\nP = exp(U - S)\nQ = exp(V - S)\n"
+        "L = -(y1*log(p) + y2*log(q) + y3*log(P) + y4*log(Q))",
+        {"u": 0.1, "v": 0.4, "U": -0.3, "V": 0.7, "y1": 1.0, "y2": 0.0, "y3": 0.0, "y4": 1.0},
+    )["L"]
+    assert compare(both, {"u": "p - y1", "v": "q - y2", "U": "P - y3", "V": "Q - y4"}).ok
+    assert verdict(both, "v", "q - y3") == "wrong"
+
+
+def test_a_label_that_is_asked_about_is_not_held():
+    loss = one_hot()
+    assert verdict(loss, "y2", "-log(p2)*y2") == "wrong"
+    assert verdict(loss, "y2", "-log(p2)") == "right"
+
+
+def test_given_values_are_put_in_and_kinks_are_tried_for_given_labels_too():
+    loss = one_hot(x=1.5)
+    row = compare(loss, {"u1": "(p1 - y1)*1.5"})["u1"]
+    assert (row.verdict, row.message) == (
+        "right",
+        "Right for the given labels y1 = 0, y2 = 1, y3 = 0. Given values were put in; with the names in their place it "
+        "agrees for these labels.",
+    )
+    assert verdict(loss, "s1", "p1 - y1 if u1 < 1.9 else p1 - y1 + 0.01") == "wrong"
+    rectified = one_hot("s1 = relu(u1*x) + b\n" + SCORES.partition("\n")[2] + SHARES + SOFTMAX.splitlines()[-1])
+    assert verdict(rectified, "u1", "(p1 - y1)*x*step(u1*x)") == "right"
+    assert verdict(rectified, "u1", "(p1 - y1)*x") == "wrong"
+    assert verdict(rectified, "u1", "p1*x*step(u1*x)") == "right"
+
+
+def test_a_few_points_are_had_with_the_labels_held():
+    loss = one_hot()
+    comparison = Comparison(loss, None, 3, 0, "gradient", ())
+    question = comparison.question("s2")
+    leaves = comparison.few(question, Formula("p2 - y2"), 8, labels=True)
+    held = {leaf.label: set(data.tolist()) for leaf, data in leaves.items() if leaf.label.startswith("y")}
+    assert held == {"y1": {0.0}, "y2": {1.0}, "y3": {0.0}}
+    assert {len(set(data.tolist())) for leaf, data in leaves.items() if not leaf.label.startswith("y")} == {8}
+    soft = Comparison(one_hot(hot=0.8), None, 3, 0, "gradient", ())
+    assert soft.few(soft.question("s2"), Formula("p2 - y2"), 8, labels=True) == {}
+
+
 def test_many_equal_given_values_are_tried_or_undecided():
     seven = build("L = " + "*".join(f"x{i}" for i in range(7)), {f"x{i}": 2.0 for i in range(7)})["L"]
     assert verdict(seven, "x0", "2*2*2*x1*x2*x3") == "right"
