@@ -38,10 +38,12 @@ class Asked(NamedTuple):
 
 
 class Columns(Protocol):
-    """The leaves at points that tell an answer from the right one; with `here` only on the given values' side."""
+    """The leaves at points that tell an answer from the right one."""
 
-    def __call__(self, question: Question, formula: Formula, *, here: bool = False) -> Mapping[Value, Any]:
-        """Values by leaf, an array each."""
+    def __call__(
+        self, question: Question, formula: Formula, *, here: bool = False, labels: bool = False
+    ) -> Mapping[Value, Any]:
+        """Values by leaf; with `here` only on the given values' side of each kink, with `labels` only for these."""
 
 
 def is_whole(formula: Formula) -> bool:
@@ -133,14 +135,19 @@ class Naming:
         texts = [formula.literal_text(literal) for literal in formula.literals]
         return not formula.names or any("." in text and float(text) in given for text in texts)
 
+    @cached_property
+    def _is_kinked(self) -> bool:
+        return any(node._row.kinks is not None for node in self.words.order)
+
     def _formula_named(self, row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
-        """At points on all sides of the kinks, or else on that of the given values alone."""
+        """At points on all sides of the kinks, or else on that of the given values alone, or with the given labels."""
         named = self._named_at(self.columns(asked.question, asked.formula), row, asked, others)
-        if not named.mistakes and any(node._row.kinks is not None for node in self.words.order):
-            leaves = self.columns(asked.question, asked.formula, here=True)
-            if min(map(len, leaves.values()), default=0) >= FEWEST:
-                here = self._named_at(leaves, row, asked, others)
-                named = here if here.mistakes else named
+        for where in ("here", "labels") if self._is_kinked else ("labels",):
+            if named.verdict == "wrong" and not named.mistakes:
+                leaves = self.columns(asked.question, asked.formula, **{where: True})
+                if min(map(np.size, leaves.values()), default=0) >= FEWEST:
+                    again = self._named_at(leaves, row, asked, others)
+                    named = again if again.mistakes else named
         return named
 
     def _named_at(self, leaves: Mapping[Value, Any], row: Row, asked: Asked, others: Mapping[str, Asked]) -> Row:
