@@ -166,6 +166,8 @@ def _is_nearly(asked: Number, expected: Carried, *, known: bool) -> bool:
 
     Where a mistake is `known` from other answers, it may be cut off after its last digit.
     """
+    if asked.judge is None or not math.isfinite(expected.point):
+        return False
     if expected.sources:  # of the student's own numbers, whose rounding is seen to
         return False
     size = abs(expected.point - asked.node.data * (asked.kind == "new"))
