@@ -312,24 +312,27 @@ class Agreement:
         Who names a label does not put it in: at y = 0, p + y is no p − y. It is enough that the formula stays right
         when the label is turned alone, or together with one other, as the 1 of a one-hot vector moves.
         """
-        columns = _representatives(tried, [], FIRST)
-        leaves = tried.points.leaves(columns)
         named = {self.by_name[name] for name in formula.names if name in self.by_name}
         for place, label in enumerate(tried.held):
-            if label not in named:
-                continue
-            others = [(abs(place - at), one) for at, one in enumerate(tried.held) if one.data != label.data]
-            found = ""
-            for turned in [[label], *([label, one] for _, one in sorted(others, key=lambda other: other[0]))]:
-                changed = leaves | {one: np.full(columns.size, 1.0 - one.data) for one in turned}
-                points = Points(self.sampler.ground, changed, tried.points.reach[columns])
-                there = replace(self.tried_at(question, points), scale=tried.scale)
-                found = self._differs(formula, there, self._at(formula, points, literals), literals)
-                if not found:
-                    break
-            if found:
-                return found
+            if label in named:
+                others = [(abs(place - at), one) for at, one in enumerate(tried.held) if one.data != label.data]
+                nearest = [one for _, one in sorted(others, key=lambda other: other[0])]
+                for turned in [[label], *([label, one] for one in nearest)]:
+                    if not (found := self._differs_with(turned, question, formula, tried, literals)):
+                        break
+                else:
+                    return found
         return ""
+
+    def _differs_with(
+        self, turned: Sequence[Value], question: Question, formula: Formula, tried: Tried, literals: Literals
+    ) -> str:
+        """At a few points, where some labels are turned."""
+        columns = _representatives(tried, [], FIRST)
+        leaves = tried.points.leaves(columns) | {one: np.full(columns.size, 1.0 - one.data) for one in turned}
+        points = Points(self.sampler.ground, leaves, tried.points.reach[columns])
+        there = replace(self.tried_at(question, points), scale=tried.scale)
+        return self._differs(formula, there, self._at(formula, points, literals), literals)
 
     def _at_own_kinks(
         self, question: Question, formula: Formula, tried: Tried, kinks: Sequence[Kink], literals: Literals
