@@ -17,7 +17,7 @@ from engine.report import Verdict
 from engine.text import number
 from nn.activations import Array
 from nn.data import refuse_count
-from nn.filled import Entry, Filled, Precision, arranged, of_both, read, with_zeros
+from nn.filled import Entry, Filled, Precision, arranged, exponent_of, of_both, read, with_zeros
 from nn.following import At, Chapter, Known, Own, dependent
 from nn.matrices import KINDS, Cell, Matrix
 from nn.rounded import Rounded
@@ -28,6 +28,7 @@ from nn.written_out import Lines
 
 MOST_TOLD = 3  # mistakes that give the same number
 MOST_ORIGINS = 40  # wrong cells that are looked for behind those that follow from one
+FEWEST_DECIMALS = 3  # that a 0 is written with, for a small number that was rounded
 NOISE = 1e-12  # of the largest number of a matrix: what rounding in floats may leave of 0
 ALL_DIGITS = 15  # of a float that was not rounded
 CONVENTIONS = ("gradient", "negative_gradient")
@@ -244,6 +245,12 @@ class _Judged:
             if verdict == "wrong":
                 marked.message = f"This number is given: it is {number(right, 9)}."
             return self._in_other_convention(cell, marked)
+        if not float(text) and (not self._is_rounded_to_zero(entry, right) or self._wrong_in_sources(cell)):
+            by_own = float(candidates[0].number[cell.at])
+            if verdict == "undecided" and self._is_rounded_to_zero(entry, right):
+                return Marked(entry, verdict, message, by_own)
+            said = "It is not 0." if by_own else "Whatever is multiplied by a wrong 0 is 0: that shows nothing."
+            return Marked(entry, "wrong", said, by_own)
         own = self._following(text, entry, cell, candidates)
         if own is not None:
             return self._in_other_convention(cell, Marked(entry, "right", by_own=own, followed=True))
@@ -270,6 +277,15 @@ class _Judged:
             if near and (abs(given - own) <= 1e-12 * abs(own) or self._has_enough_digits(full)):
                 return own
         return None
+
+    def _is_rounded_to_zero(self, entry: Entry, right: float) -> bool:
+        """Whether a number is so small that a 0 is right to the decimals of the sheet, or of the 0 as it is written.
+
+        No other 0 is right by follow-through: whatever is multiplied by a wrong 0 is 0.
+        """
+        written = 0 if entry.is_float else -exponent_of(Decimal(entry.text))
+        decimals = max(self._precision.decimals, written if written >= FEWEST_DECIMALS else 0)
+        return decimals > 0 and abs(right) <= 10.0**-decimals
 
     def _to_digits(self, text: str) -> str:
         """A number with zeros up to as many digits as are needed: 0.25 is right for 0.25001."""
@@ -396,7 +412,7 @@ class _Judged:
         given, own = float(text), marked.by_own
         hypothesis, doubt = float(made.number[cell.at]), float(made.doubt[cell.at])
         reach = 1e-9 * abs(hypothesis)
-        if not marked.few_digits:
+        if given and not marked.few_digits:  # a 0 is that of a slip that gives 0
             reach += float(half_unit(text)) + min(doubt, ROUGH * abs(hypothesis))
         near = bool(np.isfinite(hypothesis)) and abs(given - hypothesis) <= reach
         return near and (own is None or abs(hypothesis - own) > 1e-9 * abs(own))
@@ -430,6 +446,8 @@ class _Judged:
         matrices, marked = self.chapter.matrices, self.marked[cell]
         right = float(matrices.right[cell.matrix][cell.at]) * self._sign(cell.matrix)
         printed = number(right, max(len(Decimal(marked.entry.text).as_tuple().digits), self.options.digits))
+        if origin is None and (beside := self._wrong_in_sources(cell)) is not None:
+            origin = beside
         if origin is None:
             key, node = "early_rounding", matrices.node(cell)
             text = f"Right for your numbers, which were rounded on the way: without that it is {printed}."
@@ -439,6 +457,11 @@ class _Judged:
             text = f"It follows rightly from your {wrong}, which is wrong: without that it is {printed}."
         marked.mistakes = (Mistake(key, node, text),)
         marked.message = marked.message or text
+
+    def _wrong_in_sources(self, cell: Cell) -> Cell | None:
+        """The first wrong cell in the same row of what a cell is made of."""
+        sources = {*self._own.sources(cell.matrix)} - self.chapter.matrices.given
+        return next((wrong for wrong in self.wrong if wrong.matrix in sources and wrong.row == cell.row), None)
 
     # The line in matrix terms
 

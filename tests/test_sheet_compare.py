@@ -118,6 +118,27 @@ def test_numbers_too_rough_to_tell_are_undecided(sheet):
     assert report["delta1_1"].verdict != "wrong"
 
 
+def test_zeros_earn_nothing_and_name_nothing(sheet):
+    """What follows from a wrong 0 by multiplication with 0 shows nothing."""
+    for zero in (0.0, 0, "0", "0.0", "0.000"):
+        assert sheet.compare(dict.fromkeys(sheet, zero)).credit == (0, 45)
+        report = sheet.compare({"δ2": [zero, zero], "dL/dW2": [[zero, zero], [zero, zero]]})
+        assert report.credit == (0, 6)
+        assert {row.verdict for row in report.values()} == {"wrong"}
+        assert not any(row.mistakes for row in report.values())
+
+
+def test_a_zero_is_no_fault_where_the_sheet_has_no_more_decimals():
+    model = net([0.5, -0.4, 0.3, 0.7, 0.2, 0.1, 1e-6, 0.6, 0.2], 2, [2, 1], "sigmoid", "sigmoid")
+    sheet = worksheet(model, [0.3, -0.2], [0.7], lr=RATE)
+    student = {name: f"{value:.4f}" for name, value in sheet.items() if name.startswith(("z", "a", "del", "dL"))}
+    report = sheet.compare(student)
+    zeros = [row for row in report.values() if row.answer in ("0.0000", "-0.0000")]
+    assert zeros
+    assert not report.wrong
+    assert sheet.compare(student | {"delta2_1": "0.0000"})["delta2_1"].verdict == "wrong"
+
+
 # What the mistakes are
 
 
