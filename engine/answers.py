@@ -53,7 +53,7 @@ class Answer:
 
 # A file of answers
 
-_LINE = re.compile(r"(?P<name>[^=≈:]*)(?P<sign>:=|=|≈|:)")
+_LINE = re.compile(r"(?P<name>[^=≈:]*)(?P<sign>:=|=|≈|:)")  # `dL/dw = …`, `dL/dw: …`
 
 
 def read_answers(text: str) -> list[Answer]:
@@ -118,16 +118,18 @@ _LEFT_OUT = {  # without regard to capitals, and ß as ss
 }  # fmt: skip
 
 _INVISIBLE = "\ufeff\u200b\u2061"
-_BEFORE = re.compile(
+_BEFORE = re.compile(  # `≈ 0.08`, `= ≈ 0.08`, `ca. 0.08`
     r"(?:\s*(?:[≈≃≅~]|=(?!=)|(?:ca|approx|circa|about|approximately|rund|etwa)\.?\s+(?=[-+−.,\d])))+", re.IGNORECASE
 )
-_EQUALS = re.compile(r"(?<![<>=!])=(?!=)|≈")
+_EQUALS = re.compile(r"(?<![<>=!])=(?!=)|≈")  # `0.1*0.8 = 0.08`, but not `z == 0`
 
 _MINUS = "−–—‐‑"
+# What stands after 10^: -3, (-3), {-3}.
 _POWER = rf"[(\{{]?\s*(?P<power>[-+{_MINUS}]?\s*\d+)\s*[)\}}]?"
+# mV, and one of many: V, m², s^-1.
 _BASE_UNIT = r"[fpnµμmcdhkMGT]?(?:Hz|mol|Pa|eV|bar|[VAWJNgmsΩ\u2126KCFHT])|rad|min|h|€|\$|units?"
 _ONE_UNIT = rf"(?:{_BASE_UNIT})(?:\^?-?\d|[⁻²³¹]+)?(?![^\W\d])"
-_NUMBER = re.compile(
+_NUMBER = re.compile(  # −1.234,5, 8.2e-2, 8,2·10⁻², 8.2 %, 0.08 m/s²
     rf"\s*(?P<sign>[-+{_MINUS}]?)\s*(?P<digits>\d[\d.,]*|[.,]\d+)"
     r"(?:(?P<e>[eE][-+−–]?\d+)"  # 1.2e-3
     r"|\s*(?P<times>[·×⋅∙∗•*xX]|\\cdot|\\times)\s*10\s*"  # 1.2·10^-3, 1.2·10⁻³
@@ -136,10 +138,11 @@ _NUMBER = re.compile(
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺" + _MINUS, "0123456789-+" + "-" * len(_MINUS), " ")
 
+# 1 234.5: the space within it.
 _PARTED = re.compile(rf"\s*[-+{_MINUS}]?\s*\d[\d.,]*(\s)\s*[\d.,][\d.,\s]*")
 _LONGEST_NUMBER = 200  # characters, with all that stands around it
 
-_PART = re.compile(
+_PART = re.compile(  # of `max(0,5*w_5, x)`: max(  0,5  w_5  ,  x  )
     r"(?:(?P<call>[^\W\d]\w*)\s*)?(?P<opens>\()|(?P<closes>\))|(?<![\w.])(?P<digits>\d+(?:[.,]\d+)+)|(?P<name>[^\W\d]\w*)"
     r"|(?P<comma>,)"
 )
@@ -176,6 +179,9 @@ def read_answer(text: str, source: Source | None = None, known: Collection[str] 
     if equals and not re.search(r"\bif\b", writing.text):
         raise writing.error("An answer is one number or one formula.", equals.start(), "Write one side alone.")
     if parted := _PARTED.fullmatch(writing.text):
+        if comma := re.search(r",\s|\s,", writing.text.strip()):
+            problem = "An answer is one number, and these could be several."
+            raise writing.error(problem, comma.start(), "Write one, such as 0.25.")
         raise writing.error("A number has no spaces within.", parted.start(1), "Write 1234.5 for 1 234.5.")
     number = _NUMBER.fullmatch(writing.text) if len(writing.text) <= _LONGEST_NUMBER else None
     if number is not None and not _uses_names(number, known):
@@ -341,14 +347,21 @@ _LONGEST_KEY = 500  # characters
 _FRACTION = re.compile(r"[d∂](.+?)\s*/\s*[d∂](.+)")  # dU/dV
 _OF = r"[ _]*(?:of )?\s*"
 _IN_OTHER_WORDS: list[tuple[Kind, re.Pattern[str]]] = [
-    ("gradient", re.compile(rf"(?:gradient|grad|delta|d|δ|∂|∇){_OF}(.+)")),
-    ("gradient", re.compile(r"(.+?)\s*\.\s*grad")),
-    ("value", re.compile(r"value\s+(?:of )?\s*(.+)")),
-    ("value", re.compile(r"(.+?)\s*\.\s*data")),
-    ("new", re.compile(r"(?:new|updated|neu)[ _]*(.+)")),
-    ("new", re.compile(r"(.+?)[ _]*(?:new|updated|neu)")),
-    ("new", re.compile(r"(.+?)\s*\+")),
+    ("gradient", re.compile(rf"(?:gradient|grad|delta|d|δ|∂|∇){_OF}(.+)")),  # gradient of w, dw, δ_z
+    ("gradient", re.compile(r"(.+?)\s*\.\s*grad")),  # w.grad
+    ("value", re.compile(r"value\s+(?:of )?\s*(.+)")),  # value of z
+    ("value", re.compile(r"(.+?)\s*\.\s*data")),  # z.data
+    ("new", re.compile(r"(?:new|updated|neu)[ _]*(.+)")),  # new_w
+    ("new", re.compile(r"(.+?)[ _]*(?:new|updated|neu)")),  # w_new
+    ("new", re.compile(r"(.+?)\s*\+")),  # w+
 ]
+
+
+_GRADIENT = re.compile(  # dL/da, ∂L/∂a, da, δ_a, grad(a), a.grad
+    r"(?<!\w)(?:(?:(?:d|∂\s*)\(?(?P<root>[^\W\d]\w*)\)?\s*[/⁄∕÷]\s*)?"
+    r"(?:delta_?|grad_?|d_?|∂\s*|δ_?\s*|∇_?\s*)(?P<opens>\()?(?P<node>[^\W\d]\w*)(?(opens)\)?)"
+    r"|(?P<of>[^\W\d]\w*)\s*\.\s*grad\b)"
+)
 
 
 class Reader:
@@ -469,7 +482,16 @@ class Reader:
         else:
             text = _number_as_text(given)
             reading = Reading(text, Source(text))
-        formula = Formula(reading.text, reading.source, self._usable)
+        try:
+            formula = Formula(reading.text, reading.source, self._usable)
+            self._check_names(formula)
+        except FormulaError:
+            self._refuse_gradients(reading)
+            raise
+        return formula, reading.remark
+
+    def _check_names(self, formula: Formula) -> None:
+        """Raise Unanswerable or FormulaError at a name that an answer can't use."""
         for used in formula.names:
             if used in self._twice:
                 raise Unanswerable(f"`{used}` names {self._twice[used]} nodes: give each a label of its own.")
@@ -478,7 +500,24 @@ class Reader:
         if "lr" in formula.names and "lr" not in self._usable:
             raise Unanswerable("The formula uses lr, the learning rate: pass lr=0.5, or --lr 0.5.")
         formula.check_names(self._usable)
-        return formula, reading.remark
+
+    def _refuse_gradients(self, reading: Reading) -> None:
+        """Raise FormulaError at `dL/da`, `δ_z` and the like in a formula that can't be read."""
+        if gradient := self.gradient_in(reading.text):
+            raise reading.source.error(
+                f"`{shorten(gradient[0])}` is a gradient: formulas here are of values and numbers.",
+                gradient.start(),
+                "Write in its place what you found for it, a formula or a number, in parentheses.",
+            )
+
+    def gradient_in(self, text: str) -> re.Match[str] | None:
+        """The first gradient that a text speaks of, and that is no name of the graph."""
+        for match in _GRADIENT.finditer(text[:LONGEST_FORMULA]):
+            name = match["node"] or match["of"]
+            own = [word for word in re.findall(r"\w+", match[0]) if word not in (name, match["root"])]
+            if self._spelled(name) and not any(word in self._met for word in own):
+                return match
+        return None
 
 
 def _number_as_text(answer: Answer) -> str:

@@ -212,9 +212,7 @@ class Formula:
 
     def _parsed(self) -> ast.expr:
         try:
-            with warnings.catch_warnings():  # of `2if`, in words for programmers
-                warnings.simplefilter("ignore")
-                return ast.parse(self._written, mode="eval").body
+            return _tree(self._written)
         except SyntaxError as error:
             at = min((error.offset or 1) - 1, len(self._written))
             problem = error.msg.lower()
@@ -298,7 +296,8 @@ class Formula:
             last_end = match.end()
             before = {1: "number", 2: "name"}.get(group, token) if token not in ("if", "else") else token
             was_call = group == 2 and token in FUNCTIONS and token not in self.known
-        return f"did you mean `{shorten(''.join(pieces), 200)}`?" if changed else ""
+        meant = "".join(pieces)
+        return f"did you mean `{shorten(meant, 200)}`?" if changed and _is_expression(meant) else ""
 
     def _check(self, node: ast.AST, depth: int) -> None:
         if depth > DEEPEST_FORMULA:
@@ -426,6 +425,22 @@ class Formula:
         Unless `atomic`, a sum of products is one node.
         """
         return _Evaluation(self, environment, apply, literal, observe, atomic).of(self.tree)
+
+
+def _tree(text: str) -> ast.expr:
+    """The text as Python's parser reads it. Raises what that raises."""
+    with warnings.catch_warnings():  # of `2if`, in words for programmers
+        warnings.simplefilter("ignore")
+        return ast.parse(text, mode="eval").body
+
+
+def _is_expression(text: str) -> bool:
+    """Whether Python's parser reads the text, so that it may be suggested."""
+    try:
+        _tree(text)
+    except (SyntaxError, RecursionError, MemoryError, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from engine.answers import Answer, Question, read_answer
 from engine.blanks import SUM_OF_PATHS, Blank
 from engine.compare import Comparison
 from engine.expression import Expression
-from engine.formula import Formula, Source, record_or_compute
+from engine.formula import Formula, FormulaError, Source, record_or_compute
 from engine.graph import named_nodes
 from engine.mistakes import SAME, Hypothesis, contribution_mistakes, mistakes_at, sum_mistakes
 from engine.points import Gradient, Points
@@ -70,8 +70,11 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
     comparison = Comparison(walk.loss, None, digits, 0, "gradient", ())
     key = walk.names[walk.find(question)] if isinstance(question, Value) else question
     asked = comparison.question(key)
-    expression = _with_gradients(walk, answer)
-    row = comparison.row(Answer(key, answer)) if expression is None else _row(walk, key, asked, expression, digits)
+    try:
+        expression = _with_gradients(walk, comparison, answer)
+        row = comparison.row(Answer(key, answer)) if expression is None else _row(walk, key, asked, expression, digits)
+    except FormulaError as error:
+        row = Row(key, str(answer).strip(), "invalid", message=str(error))
     if row.verdict == "undecided" and row.obtained == 0.0:
         row = replace(row, verdict="wrong", message=NOT_ZERO)
     mistakes: tuple[Mistake, ...] = ()
@@ -86,12 +89,14 @@ def predict(walk: Backprop, question: Value | str, answer: Any, digits: int) -> 
     return Prediction(f"{shown} = ?", row.answer, row.verdict, expected, message, mistakes, _kind(comparison, asked))
 
 
-def _with_gradients(walk: Backprop, answer: Any) -> Expression | None:
-    """The answer as a formula that speaks of gradients; None where it is none."""
+def _with_gradients(walk: Backprop, comparison: Comparison, answer: Any) -> Expression | None:
+    """The answer as a formula that speaks of gradients; None where it is none. Raises FormulaError at its mistakes."""
     try:
         expression = _expression(walk, answer, None) if isinstance(answer, str) else None
-    except ValueError:  # as an answer it will be told why
-        return None
+    except ValueError:
+        if comparison.reader.gradient_in(answer):
+            raise
+        return None  # as an answer it will be told why
     return expression if expression is not None and expression.gradients else None
 
 

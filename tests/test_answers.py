@@ -174,6 +174,7 @@ def test_a_fraction_is_exact():
         ("1,5,3", "`1,5,3` is not one number."),
         ("1.2.3", "`1.2.3` is not one number."),
         ("1 234", "A number has no spaces within."),
+        ("0.08217, 0.09", "An answer is one number, and these could be several."),
         ("0.138*0.59 = 0.082", "An answer is one number or one formula."),
         ("w6 = 0.082", "An answer is one number or one formula."),
         ("5e-2 %", "A percentage has no power of ten."),
@@ -248,6 +249,26 @@ def test_a_plain_formula_is_left_as_it_is(text):
     assert read_answer(text, known=("x", "y")).text == text
 
 
+@pytest.mark.parametrize(
+    "gradient",
+    ["dE/dnet_o1", "∂E/∂net_o1", "∂E / ∂net_o1", "δ_net_o1", "δnet_o1", "delta_net_o1", "grad(net_o1)", "dnet_o1",
+     "net_o1.grad", "dE/d(net_o1)", "∂E⁄∂net_o1"],
+)  # fmt: skip
+@pytest.mark.parametrize("rest", ["*out_h1", " · out_h1(1 - out_h1) i1"])
+def test_a_gradient_in_a_formula_is_told_as_one(mazur, gradient, rest):
+    told = row(mazur, "w5", f"2*{gradient}{rest}").message
+    assert told.startswith(f"column 3: `{gradient}` is a gradient: formulas here are of values and numbers.")
+    assert "Did you mean" not in told
+    assert "did you mean" not in told
+
+
+def test_names_of_the_graph_are_no_gradients():
+    loss = build("L = dw*w + delta*x", dw=2.0, w=3.0, delta=1.0, x=1.0)["L"]
+    assert row(loss, "w", "dw").verdict == "right"
+    assert row(loss, "w", "dw*(").message.startswith("column 4: '(' was never closed.")
+    assert "Nothing is called `dq`" in row(loss, "w", "dq*w").message
+
+
 # Files
 
 
@@ -276,6 +297,12 @@ def test_an_error_points_into_the_line_whatever_was_understood_before_it(mazur):
 @pytest.mark.parametrize("answer", ["0,0822", "8.22·10^-2", "≈ 0.0822", "0.0822 V", "0,0822.", "dE/dnet_o1 * out_h_1"])
 def test_a_prediction_is_read_in_the_same_words(answer):
     assert Backprop(worked("mazur_2_2_2")["E"]).predict("w5", answer).verdict == "right"
+
+
+def test_the_product_that_is_suggested_is_understood():
+    walk = Backprop(build("z = w*x\na = sigmoid(z)\nL = (a - 1)**2", w=0.3, x=1.5)["L"])
+    suggested = walk.predict("w", "∂L/∂a · a(1-a) x").message.split("did you mean `")[1].removesuffix("`?")
+    assert walk.predict("w", suggested).verdict == "right"
 
 
 def test_a_wrong_prediction_in_other_words_is_told_the_same_mistake():

@@ -182,6 +182,10 @@ def test_errors_point_at_the_place_and_say_what_to_write(text, said):
         assert part in message
 
 
+def test_what_is_suggested_can_be_read():
+    assert "did you mean" not in refusal("x = 1\nz = 2x + ∂x")
+
+
 def test_the_caret_stands_under_the_character_also_after_wide_and_folded_ones():
     lines = refusal("ŵ = 1\nz = ½·ŵ² + q").splitlines()
     assert lines[0].startswith("line 2, column 12: `q`")
