@@ -150,7 +150,8 @@ class _Judged:
             found[cell] = of_both(found.get(cell), entry)
         if self.filled.is_text:
             begun = {cell.matrix for cell, entry in found.items() if entry is not None} - matrices.given
-            found = {cell: None for matrix in begun for cell in matrices.cells(matrix)} | found
+            for matrix in begun:
+                found = dict.fromkeys(matrices.cells(matrix)) | found
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
 
