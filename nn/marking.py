@@ -242,6 +242,8 @@ class _Judged:
         verdict, message = self._verdict(text, entry, right, NOISE * size)
         if verdict == "right" or cell.matrix in self.chapter.matrices.given:
             by_own = float(candidates[0].number[cell.at])
+            if verdict == "undecided" and Decimal(text) == Decimal(f"{right:.{self.options.shown}g}"):
+                verdict, message = "right", ""  # as the worksheet itself prints what it gives
             marked = Marked(entry, verdict, message, by_own if np.isfinite(by_own) else None)
             if verdict == "wrong":
                 marked.message = f"This number is given: it is {number(right, 9)}."
