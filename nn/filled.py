@@ -57,7 +57,7 @@ def read(student: Any, matrices: Matrices, sheets: Sequence[Sheet]) -> Filled:
     if isinstance(student, Mapping):
         reader.read_mapping(student)
     elif isinstance(student, os.PathLike) or (isinstance(student, str) and _is_path(student)):
-        reader.read_text(Path(student).read_text(encoding="utf-8-sig"))
+        reader.read_text(_text_of(Path(student)))
     elif isinstance(student, str):
         reader.read_text(student)
     else:
@@ -72,6 +72,21 @@ def read(student: Any, matrices: Matrices, sheets: Sequence[Sheet]) -> Filled:
             "CSV, or fill in to_text(blank=True), to_markdown(blank=True) or to_csv(blank=True)."
         )
     return filled
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file. Raises OSError, and ValueError where it is no text."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{shorten(str(path))} is a folder: give the path of one student's file in it.")
+    if path.is_file() and path.stat().st_size > 4 * LONGEST:
+        raise ValueError(f"{shorten(str(path))} is longer than {LONGEST:,} characters: that is no worksheet.")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{shorten(str(path))} is not UTF-8 text: it has the byte 0x{error.object[error.start]:02x}. Save it as "
+            "CSV in UTF-8, Markdown or plain text; a spreadsheet's own file can't be read."
+        ) from None
 
 
 def _is_path(text: str) -> bool:
@@ -257,18 +272,27 @@ class _Reader:
                     table.append((number, cells))
             else:
                 if table:
-                    self._read_table(title, table)
+                    self._read_aligned(title, table)
                     table = []
                 said = line.strip().strip("#*_ :")
                 title = said if _tidy(said) in self._by_title or re.match(r"#|\W*layer", line, re.I) else title
 
+    def _read_aligned(self, title: str, table: list[tuple[int, list[str]]]) -> None:
+        """A table whose titles may have lost the empty first one, with the pipe before it."""
+        (number, header), rows = table[0], table[1:]
+        widest = max((len(row) for _, row in rows), default=0)
+        if widest == len(header) + 1 and _tidy(header[0]) not in ("", "unit", "layer", "name", "matrix"):
+            header = ["", *header]
+        fitting = [(line, row) for line, row in rows if len(row) <= len(header)]
+        for line, row in rows:
+            if len(row) > len(header):
+                said = f"line {line}: it has {len(row)} columns, and their titles in line {number} are {len(header)}."
+                self.problem(f"line {line}", " | ".join(row), said)
+        self._read_table(title, [(number, header), *fitting])
+
     def _read_csv(self, lines: Sequence[str]) -> None:
-        text = "\n".join(lines)
-        first = next((line for line in lines if line.strip()), "")
-        separator = max(
-            ";\t,", key=lambda sign: (sign in first) * (first.count(sign) + 10 * (sign == ";") + 5 * (sign == "\t"))
-        )
-        reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+        lines, separator = _separated(lines)
+        reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
         try:
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
         except csv.Error as error:
@@ -277,6 +301,8 @@ class _Reader:
         header = [_tidy(cell) for _, row in rows[:1] for cell in row]
         if "name" in header and "value" in header:
             self._read_names(header.index("name"), header.index("value"), len(header), rows[1:])
+        elif rows and all(len(row) == 3 and row[1] in self.matrices.labels for _, row in rows):
+            self._read_names(1, 2, 3, rows)  # the worksheet's own, without its first line
         else:
             self._read_table("", rows)
 
@@ -311,41 +337,41 @@ class _Reader:
     def _read_table(self, title: str, rows: Sequence[tuple[int, list[str]]]) -> None:
         """Rows of cells, the first of which are their titles or names."""
         if not rows:
-            return None
-        sheet = self._by_title.get(_tidy(title))
+            return
         header = rows[0][1]
         plain = [_tidy(cell) for cell in header]
+        is_sheet = _tidy(title) in self._by_title or any(map(kind_of, header[1:])) or {"gradient", "new"} & {*plain}
         if "name" in plain and "value" in plain:
-            return self._read_names(plain.index("name"), plain.index("value"), len(plain), rows[1:])
-        if sheet is None and not any(kind_of(cell) for cell in header[1:]) and not {"gradient", "new"} & {*plain}:
-            return self._read_matrices(rows)
+            self._read_names(plain.index("name"), plain.index("value"), len(plain), rows[1:])
+        elif is_sheet and plain[0] != "matrix":
+            self._read_units(title, header, rows[1:])
+        else:
+            self._read_matrices(rows)
+
+    def _read_units(self, title: str, header: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> None:
+        """Rows of units or parameters, with matrices as columns."""
+        plain = [_tidy(cell) for cell in header]
         layer = plain.index("layer") if "layer" in plain else None
         first = next((place for place, cell in enumerate(plain) if cell in ("", "unit")), 0)
-        named = 0
-        for number, row in rows[1:]:
+        for number, row in rows:
             label = row[first] if first < len(row) else ""
-            here = sheet if layer is None else self._by_title.get(_tidy(f"layer {row[layer]}"))
-            if here is None and len(self.sheets) and not title:
-                here = self._only_sheet(label)
-            cells = None if here is None else _row_of(here, label)
-            if here is None or cells is None:
-                if any(row):
-                    self.problem(
-                        f"line {number}",
-                        " ".join(row),
-                        f"line {number}: it can't be told which layer and unit “{shorten(label)}” is.",
-                    )
-                continue
-            named += 1
-            for place, cell in enumerate(header):
-                column = _column_of(here, cell)
-                if column is None or place in (first, layer):
-                    continue
-                given = row[place] if place < len(row) else ""
-                where = f"line {number}, column {place + 1} ({cell}): "
-                found = self.matrices.labels[cells[column - 1].name]
-                self.set(found, entry_of(given, where=where))
-        return None
+            sheet = self._sheet_of(title, label, None if layer is None else "".join(row[layer : layer + 1]))
+            cells = None if sheet is None else _row_of(sheet, label)
+            if sheet is not None and cells is not None:
+                for place, column in enumerate(header):
+                    at = _column_of(sheet, column)
+                    if at is not None and place not in (first, layer):
+                        where = f"line {number}, column {place + 1} ({column}): "
+                        given = row[place] if place < len(row) else ""
+                        self.set(self.matrices.labels[cells[at - 1].name], entry_of(given, where=where))
+            elif any(row):
+                said = f"line {number}: it can't be told which layer and unit “{shorten(label)}” is."
+                self.problem(f"line {number}", " ".join(row), said)
+
+    def _sheet_of(self, title: str, label: str, layer: str | None) -> Sheet | None:
+        """The table of the worksheet that a row is of, by the title above it, its layer, or its label alone."""
+        found = self._by_title.get(_tidy(title) if layer is None else _tidy(f"layer {layer}"))
+        return self._only_sheet(label) if found is None and not title else found
 
     def _only_sheet(self, label: str) -> Sheet | None:
         """The one table that has a row of that label."""
@@ -421,6 +447,16 @@ class _Reader:
         if any(re.match(r"\s+[-−+≈]?\s*[.\d_]", line[end:]) and re.search(r"\d", line[end:]) for end, _ in labelled):
             return True
         return re.search(r"(?<!\S)[-−+]?\d*[.,]\d+(?!\S)", line) is not None
+
+
+def _separated(lines: Sequence[str]) -> tuple[Sequence[str], str]:
+    """The lines of a CSV, and what separates its columns, which a spreadsheet may say in the first line."""
+    start = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    first = lines[start]
+    if said := re.fullmatch(r"\s*\"?sep=([;,\t|])\"?\s*", first, re.IGNORECASE):
+        return ["" if place == start else line for place, line in enumerate(lines)], said[1]
+    weights = {";": 10, "\t": 5, ",": 0}
+    return lines, max(weights, key=lambda sign: (sign in first) * (first.count(sign) + weights[sign]))
 
 
 def _lost(line: str, start: int, columns: int, number: int) -> Entry:

@@ -234,7 +234,7 @@ FROM_OUTPUT: Mapping[str, Callable[[Array], Array]] = {
     "cbrt": lambda a: 1.0 / (3.0 * a * a),
     "tan": lambda a: 1.0 + a * a,
 }
-"""F′ as people compute it from A = f(Z) alone."""
+"""f′ as people compute it from A = f(Z) alone."""
 
 
 # The formulas of the chapter.

@@ -150,7 +150,8 @@ class _Judged:
             found[cell] = of_both(found.get(cell), entry)
         if self.filled.is_text:
             begun = {cell.matrix for cell, entry in found.items() if entry is not None} - matrices.given
-            found = {cell: None for matrix in begun for cell in matrices.cells(matrix)} | found
+            for matrix in begun:
+                found = dict.fromkeys(matrices.cells(matrix)) | found
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
 
@@ -241,6 +242,8 @@ class _Judged:
         verdict, message = self._verdict(text, entry, right, NOISE * size)
         if verdict == "right" or cell.matrix in self.chapter.matrices.given:
             by_own = float(candidates[0].number[cell.at])
+            if verdict == "undecided" and Decimal(text) == Decimal(f"{right:.{self.options.shown}g}"):
+                verdict, message = "right", ""  # as the worksheet itself prints what it gives
             marked = Marked(entry, verdict, message, by_own if np.isfinite(by_own) else None)
             if verdict == "wrong":
                 marked.message = f"This number is given: it is {number(right, 9)}."

@@ -125,7 +125,7 @@ def _other_function(name: str) -> tuple[Formula, Callable[[At], bool]]:
 
 
 def _other_rule(name: str) -> tuple[Formula, Callable[[At], bool]]:
-    """F′ of another activation at the same place, and where that is a mistake to be made."""
+    """f′ of another activation at the same place, and where that is a mistake to be made."""
     slope = FROM_OUTPUT[name]
     return lambda at: at("A").apply(slope), lambda at: at.activation.name != name
 

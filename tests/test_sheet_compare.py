@@ -707,6 +707,34 @@ def test_markdown_by_hand_has_the_columns_that_it_has(sheet):
     assert report.credit == (6, 10)
 
 
+def test_markdown_without_its_outer_pipes_is_aligned_by_its_titles(sheet):
+    text = re.sub(r"^\|(.*)\|$", r"\1", sheet.to_markdown(), flags=re.MULTILINE)
+    assert text.splitlines() != sheet.to_markdown().splitlines()
+    assert sheet.compare(text).credit == (45, 45)
+    report = sheet.compare("# Layer 2\nunit | A\n---|---\n1 | 0.751365 | 0.186816\n2 | 0.772928\n")
+    assert report["line 4"].message == "line 4: it has 3 columns, and their titles in line 2 are 2."
+    assert report["a2_2"].verdict == "right"
+
+
+def test_csv_may_say_its_separator_and_have_lost_its_first_line(sheet):
+    pair = "delta2_1;0,138499\ndelta2_2;-0,0380982\n"
+    for before in ("sep=;\nname;value\n", '"sep=;"\n', "name;value\n", ""):
+        assert sheet.compare(before + pair).credit == (2, 2), before
+    assert sheet.compare(sheet.to_csv().split("\n", 1)[1]).credit == (45, 45)
+
+
+def test_a_file_that_is_no_text_and_a_folder_are_refused_with_advice(sheet, tmp_path):
+    path = tmp_path / "student.csv"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(ValueError, match=r"student\.csv is not UTF-8 text: it has the byte 0xff\. Save it as CSV"):
+        sheet.compare(path)
+    with pytest.raises(IsADirectoryError, match="is a folder: give the path of one student's file"):
+        sheet.compare(tmp_path)
+    path.write_bytes(b"a" * 5_000_000)
+    with pytest.raises(ValueError, match="that is no worksheet"):
+        sheet.compare(str(path))
+
+
 def test_hostile_text_is_data(sheet):
     for text in (
         "__import__('os')",
