@@ -381,7 +381,7 @@ def test_a_value_where_a_gradient_was_asked_is_told(neuron):
         ("w", "foo*x", "Nothing is called `foo`"),
         ("w", "", "This is not answered."),
         ("w", None, "number or a formula"),
-        ("w", math.nan, "nan"),
+        ("w", math.nan, "not answered"),
         ("w", [1.0], "number or a formula"),
         ("new(w)", "0.3", "needs the learning rate"),
         ("new(z)", "0.3", "needs the learning rate"),
