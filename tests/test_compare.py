@@ -277,33 +277,32 @@ def binary(y):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "label"),
     [
-        SOFTMAX,
-        SCORES + SHARES + "L = y1*(-log(p1)) - y2*log(p2) - log(p3)*y3",
-        SCORES + SHARES + "l1 = log(p1)\nl2 = log(p2)\nl3 = log(p3)\nL = -y1*l1 + -y2*l2 + -y3*l3",
+        (SOFTMAX, 2),
+        (SCORES + SHARES + "L = y1*(-log(p1)) - y2*log(p2) - log(p3)*y3", 1),
+        (SCORES + SHARES + "l1 = log(p1)\nl2 = log(p2)\nl3 = log(p3)\nL = -y1*l1 + -y2*l2 + -y3*l3", 3),
     ],
 )
-def test_a_softmax_is_right_for_its_one_hot_labels(text):
-    for label in (1, 2, 3):
-        loss = one_hot(text, label)
-        said = ", ".join(f"y{place} = {int(place == label)}" for place in (1, 2, 3))
-        for place in (1, 2, 3):
-            score, weight, share = f"s{place}", f"u{place}", f"p{place}"
-            here = f"{share} - 1" if place == label else share
-            for key, answer in [
-                (score, f"{share} - y{place}"),
-                (score, here),
-                (weight, f"({share} - y{place})*x"),
-                (weight, f"({here})*x"),
-            ]:
-                row = compare(loss, {key: answer})[key]
-                assert (row.verdict, row.message) == ("right", f"Right for the given labels {said}."), (key, answer)
-            for wrong in (f"{share} + y{place}", f"{share}*(1 - {share})", f"y{place} - {share}", f"{here} + 0.001"):
-                assert verdict(loss, score, wrong) == "wrong", (score, wrong)
-            other = "p1" if place != 1 else "p3"
-            assert verdict(loss, score, f"{other} - y{place}") == "wrong"
-            assert verdict(loss, weight, here) == "wrong"  # x = 1 is no label
+def test_a_softmax_is_right_for_its_one_hot_labels(text, label):
+    loss = one_hot(text, label)
+    said = ", ".join(f"y{place} = {int(place == label)}" for place in (1, 2, 3))
+    for place in (1, 2, 3):
+        score, weight, share = f"s{place}", f"u{place}", f"p{place}"
+        here = f"{share} - 1" if place == label else share
+        for key, answer in [
+            (score, f"{share} - y{place}"),
+            (score, here),
+            (weight, f"({share} - y{place})*x"),
+            (weight, f"({here})*x"),
+        ]:
+            row = compare(loss, {key: answer})[key]
+            assert (row.verdict, row.message) == ("right", f"Right for the given labels {said}."), (key, answer)
+        for wrong in (f"{share} + y{place}", f"{share}*(1 - {share})", f"y{place} - {share}", f"{here} + 0.001"):
+            assert verdict(loss, score, wrong) == "wrong", (score, wrong)
+        other = "p1" if place != 1 else "p3"
+        assert verdict(loss, score, f"{other} - y{place}") == "wrong"
+        assert verdict(loss, weight, here) == "wrong"  # x = 1 is no label
 
 
 @pytest.mark.parametrize(
