@@ -149,8 +149,8 @@ class _Judged:
         for cell, entry in self.filled.cells.items():
             found[cell] = of_both(found.get(cell), entry)
         if self.filled.is_text:
-            begun = {cell.matrix for cell, entry in found.items() if entry is not None} - matrices.given
-            for matrix in begun:
+            begun = {cell.matrix for cell, entry in found.items() if entry is not None}
+            for matrix in [one for one in matrices.right if one in begun and one not in matrices.given]:
                 found = dict.fromkeys(matrices.cells(matrix)) | found
         ordered = (cell for matrix in matrices.right for cell in matrices.cells(matrix))
         return {cell: found[cell] for cell in ordered if cell in found}
