@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.answers import is_left_out, read_answer
+from engine.formula import FormulaError
 from engine.text import in_notation, nearest, shorten
 from nn.matrices import Cell, Matrices, Matrix, kind_of
 from nn.sheets import BLANK, Sheet
@@ -142,7 +144,21 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
             with_sign, divisor = (Fraction(part) for part in fraction.groups())
             if divisor:
                 return Entry(shorten(shown), repr(float(with_sign / divisor)), True)
-    return Entry(shorten(shown), problem=f"{where}“{shorten(shown)}” is no number: write it as 0.25, 3/8 or 1.2e-3.")
+    return _in_other_words(shown, where)
+
+
+def _in_other_words(shown: str, where: str) -> Entry | None:
+    """A number as `engine.compare` reads it too: with a unit, a percentage, a sign before it; None for "no idea"."""
+    if is_left_out(shown):
+        return None
+    problem = f"{where}“{shorten(shown)}” is no number: write it as 0.25, 3/8 or 1.2e-3."
+    try:
+        text = read_answer(shown).text.strip()
+    except FormulaError as error:
+        return Entry(shorten(shown), problem=f"{where}“{shorten(shown)}”: {error.problem} {error.hint}".strip())
+    if len(text) <= MOST_DIGITS and _NUMBER.fullmatch(text) and _is_in_floats(text):
+        return Entry(shorten(shown), text.lstrip("+"))
+    return Entry(shorten(shown), problem=problem)
 
 
 def of_both(first: Entry | None, second: Entry | None) -> Entry | None:

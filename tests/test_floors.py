@@ -147,8 +147,9 @@ def test_the_nets_use_the_public_engine_only():
     public = {"engine", "engine.text", "engine.files"}  # and what is said and written to people
     for path in (ROOT / "nn").glob("*.py"):
         known = {name for name in imports_of(path) if name.startswith("engine")}
-        # What a comparison says, and what printed digits claim, are one thing for graphs and for worksheets.
+        # What a comparison says, what printed digits claim and how an answer reads is one thing for graphs and sheets.
         vocabulary = {"engine.report", "engine.printed"} if path.stem in ("marking", "sheet_report") else set()
+        vocabulary |= {"engine.answers", "engine.formula"} if path.stem == "filled" else set()
         assert known <= public | vocabulary, path
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nn import MLP, Layer, worksheet
+from nn.filled import entry_of
 from nn.slips import SLIPS
 from tests.sheets_generated import cases, flagged, tally
 from tests.strategies import case
@@ -834,3 +835,16 @@ def test_every_worksheet_finds_all_its_cells_and_is_right(drawn):
         for name, cell in sheet._chapter.matrices.labels.items()
     )
     assert sheet.compare(sheet).ok
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("≈ 0.138499", "0.138499"), ("0.138499 V", "0.138499"), ("0.138499.", "0.138499"), ("1.2·10^-3", "1.2e-3")],
+)
+def test_a_cell_reads_a_number_as_an_answer_does(typed, text):
+    assert entry_of(typed).text == text
+
+
+@pytest.mark.parametrize("typed", ["idk", "no idea", "?", ""])
+def test_a_cell_in_which_nothing_is_answered_is_blank(typed):
+    assert entry_of(typed) is None
