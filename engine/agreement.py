@@ -7,7 +7,6 @@ import itertools
 import math
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -16,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import ops
-from engine.answers import Question
+from engine.answers import Question, nodes_by_name
 from engine.arrays import Array, array, gaps, quiet
 from engine.explain import Words
 from engine.formula import Formula
-from engine.graph import named_nodes, names
+from engine.graph import names
 from engine.points import DOWN, PATTERNS, SMALLEST, UP, VANISHING, Gradient, Points, is_vanishing, moved_by
 from engine.printed import half_unit
 from engine.report import Mistake, Verdict
@@ -104,11 +103,7 @@ class Agreement:
         self.sampler = Sampler(loss, seed)
         self.words = Words(loss)
         self.named = names(loss)
-        self.twice = {name: times for name, times in Counter(named_nodes(self.named)).items() if times > 1}
-        self.known_names = {*named_nodes(self.named)}
-        self.by_name = {
-            name: node for node, name in self.named.items() if name not in self.twice and not node.is_constant
-        }
+        self.by_name = nodes_by_name(self.named)
         self._tried: dict[tuple[str, Question, tuple[Value, ...]], Tried] = {}
         self._held: dict[tuple[int, tuple[Value, ...]], Points] = {}
 
@@ -570,13 +565,6 @@ class Agreement:
     @property
     def _numbers_of_the_graph(self) -> set[float]:
         return {abs(node.data) for node in self.named if not node.op}
-
-
-def _origin_of(operand: Any) -> Any:
-    """What tells an operand from others that are computed differently."""
-    if isinstance(operand, _Nudged):
-        return operand.origin
-    return operand.tobytes() if isinstance(operand, np.ndarray) else operand
 
 
 def _meant(meant: Leaf | Any, at: Given | Points, columns: np.ndarray | None) -> Any:

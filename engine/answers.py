@@ -16,7 +16,7 @@ from engine import ops
 from engine.formula import CONSTANTS, FUNCTIONS, LONGEST_FORMULA, Formula, FormulaError, Source, lines_of, tidy_name
 from engine.forward import as_float
 from engine.graph import find, named_nodes
-from engine.text import shorten
+from engine.text import RAISED, shorten
 from engine.value import Value
 
 Kind = Literal["gradient", "local", "value", "new"]
@@ -136,7 +136,7 @@ _NUMBER = re.compile(  # −1.234,5, 8.2e-2, 8,2·10⁻², 8.2 %, 0.08 m/s²
     rf"(?:(?:\^|\*\*)\s*{_POWER}|(?P<raised>[⁻⁺]?[⁰¹²³⁴-⁹]+)))?"
     rf"\s*(?:(?P<percent>%)|(?P<unit>{_ONE_UNIT}(?:\s*[/·*]\s*{_ONE_UNIT})*))?\s*"
 )
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺" + _MINUS, "0123456789-+" + "-" * len(_MINUS), " ")
+_LOWERED = RAISED | str.maketrans(_MINUS, "-" * len(_MINUS), " ")
 
 # 1 234.5: the space within it.
 _PARTED = re.compile(rf"\s*[-+{_MINUS}]?\s*\d[\d.,]*(\s)\s*[\d.,][\d.,\s]*")
@@ -256,8 +256,8 @@ def _read_number(writing: _Writing, number: re.Match[str]) -> str:
         power = "e-2"
     if not (power or number["unit"] or digits != number["digits"]):
         return ""
-    sign = number["sign"].translate(_RAISED).replace("+", "")
-    written = f"{sign}{digits}{power.translate(_RAISED)}"
+    sign = number["sign"].translate(_LOWERED).replace("+", "")
+    written = f"{sign}{digits}{power.translate(_LOWERED)}"
     remark = ""
     if number["percent"]:
         remark = f"It is read as {float(written):.12g}: 1 % is 0.01."
@@ -364,6 +364,12 @@ _GRADIENT = re.compile(  # dL/da, ∂L/∂a, da, δ_a, grad(a), a.grad
 )
 
 
+def nodes_by_name(named: dict[Value, str]) -> dict[str, Value]:
+    """The nodes that a formula may use, by the names that no other has."""
+    times = Counter(named_nodes(named))
+    return {name: node for node, name in named.items() if times[name] == 1 and not node.is_constant}
+
+
 class Reader:
     """Reads what was asked of one graph, and what was answered.
 
@@ -384,7 +390,7 @@ class Reader:
         counts = Counter(named_nodes(named))
         self._known = dict.fromkeys(counts)
         self._twice = {name: times for name, times in counts.items() if times > 1}
-        self.by_name = {name: node for node, name in named.items() if name not in self._twice and not node.is_constant}
+        self.by_name = nodes_by_name(named)
         self._alike = _by_spelling(self._known)
         self._usable = dict.fromkeys([*self.by_name, *(["lr"] if lr is not None else [])])
         self._met = dict.fromkeys([*self._usable, *self._twice, *unconnected, "lr"])

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from engine import ops
 from engine.forward import DomainError, as_float, evaluate
-from engine.text import nearest, shorten
+from engine.text import RAISED, nearest, shorten
 from engine.value import Value, record
 
 LONGEST_FORMULA = 10_000  # characters
@@ -65,7 +65,6 @@ _HINTS = {
     "'": "A formula has numbers and names, and no text.",
     '"': "A formula has numbers and names, and no text.",
 } | dict.fromkeys("[]{}", "Group with ( and ).")
-_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
 _TOKEN = re.compile(r"\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([^\W\d]\w*)|(\*\*|[<>=!]=|.))")
 _DECIMAL = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -137,8 +136,8 @@ def _normalised(text: str, source: Source) -> tuple[str, list[int]]:
         places.extend([place] * len(piece))
 
     for place, character in enumerate(text):
-        if character in _SUPERSCRIPTS:
-            put(_SUPERSCRIPTS[character] if raised else f"**({_SUPERSCRIPTS[character]}", place)
+        if ord(character) in RAISED:
+            put(character.translate(RAISED) if raised else f"**({character.translate(RAISED)}", place)
             raised += character
             continue
         if raised:

@@ -155,11 +155,9 @@ class Naming:
         batch = Batch(self.words.loss, leaves)
         written = self._written(asked.formula, batch)
         given = self._gradient(question, written.values, batch)
-        own = {
-            one.question.node: None if self._is_right(one, batch) else self._given(one, batch)
-            for one in others.values()
-            if one.formula.names
-        }
+        formulas = [one for one in others.values() if one.formula.names]
+        right = batch.adjoints(question.root) if formulas else {}
+        own = {one.question.node: self._own(one, batch, right.get(one.question.node, 0.0)) for one in formulas}
         known = {name: batch.value(node) for name, node in self.by_name.items() if node.label and node in batch}
         at = self._situation(question, batch, own)
         slips = any(grad is not None for grad in own.values())
@@ -214,12 +212,10 @@ class Naming:
         values = {name: batch.value(self.by_name[name]) for name in formula.names if name in self.by_name}
         return Written(formula, values | ({"lr": self.lr} if self.lr is not None else {}), batch.size)
 
-    def _given(self, asked: Asked, batch: Batch) -> Any:
-        return self._gradient(asked.question, self._written(asked.formula, batch).values, batch)
-
-    def _is_right(self, asked: Asked, batch: Batch) -> bool:
-        adjoint = batch.adjoints(asked.question.root).get(asked.question.node, 0.0)
-        return is_like(adjoint, self._given(asked, batch))
+    def _own(self, asked: Asked, batch: Batch, right: Any) -> Any:
+        """The gradient that was answered, None where it is the right one."""
+        given = self._gradient(asked.question, self._written(asked.formula, batch).values, batch)
+        return None if is_like(right, given) else given
 
     def _gradient(self, question: Question, values: Any, batch: Batch) -> Any:
         """The gradient that an answer stands for."""

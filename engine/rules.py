@@ -191,12 +191,12 @@ def summands(node: Value) -> list[Value]:
 
 def are_examples(found: Sequence[Value]) -> bool:
     """Whether the terms of a sum are examples, which share all weights, and not the outputs of one example."""
-    leaves = [{leaf for leaf in search(term)[1] if not leaf.is_constant} for term in found]
-    shared = set.intersection(*leaves)
+    searched = [search(term) for term in found]
+    shared = set.intersection(*({leaf for leaf in leaves if not leaf.is_constant} for _, leaves, _ in searched))
     weights = {
         factor
-        for term in found
-        for node in search(term)[0]
+        for computed, _, _ in searched
+        for node in computed
         if node._row in PRODUCTS
         for factor, other, place in factors(node)
         if is_weight(factor, place) and not is_weight(other, 1 - place)

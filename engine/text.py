@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NOTATIONS = ("plain", "unicode", "latex")
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")  # what people write, to plain digits and signs
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TABLE_WIDTH = 110  # characters
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -38,8 +38,13 @@ def throughout(at: Situation) -> Iterator[Guess]:
         for group, gradient in zip(groups[rows], gradients, strict=True):
             rule, local, _ = next(iter(group.values()))
             cost = max(cost_of(one.rule, one.local) for one in group.values())
-            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in group])
+            wrong = _first_wrong(at, group)
             yield Guess(gradient, rule.key, cost + 0.4, wrong, _ThroughoutText(at, rule, local, len(group)))
+
+
+def _first_wrong(at: Situation, places: Iterable[Place]) -> Value:
+    """The first labelled node with a wrong gradient, where the derivatives at these places are mistaken."""
+    return at.earliest([at.first(node.parents[operand]) for node, operand in places])
 
 
 def _groups(at: Situation) -> list[dict[Place, _Mistaken]]:
@@ -120,7 +125,7 @@ def exchanges(at: Situation) -> Iterator[Guess]:
             tried.append((change, text))
     for rows, gradients in _sweeps(at, [change for change, _ in tried]):
         for (change, text), gradient in zip(tried[rows], gradients, strict=True):
-            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
+            wrong = _first_wrong(at, change)
             yield Guess(gradient, "transposed_index", 1.8, wrong, text)
     for members in at.families.values():
         through = [one for one in members if one in at.tangents and one in at.adjoints and one.op][:MOST_SIBLINGS]
@@ -216,7 +221,7 @@ def updated_weights(at: Situation) -> Iterator[Guess]:
     tried = [one for one in tried if one[2]]
     for rows, gradients in _sweeps(at, [change for _, _, change in tried]):
         for (members, lr, change), gradient in zip(tried[rows], gradients, strict=True):
-            wrong = at.earliest([at.first(node.parents[operand]) for node, operand in change])
+            wrong = _first_wrong(at, change)
             cost = 1.6 + 0.01 * len(members)  # of sets that give the same, the smallest
             yield Guess(gradient, "updated_weights", cost, wrong, _UpdatedText(at, members, lr, change))
 

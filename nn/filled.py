@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.answers import is_left_out, read_answer
 from engine.formula import FormulaError
-from engine.text import in_notation, nearest, shorten
+from engine.text import RAISED, in_notation, nearest, shorten
 from nn.matrices import Cell, Matrices, Matrix, kind_of
 from nn.sheets import BLANK, Sheet
 
@@ -102,7 +102,6 @@ def _is_path(text: str) -> bool:
 _BLANKS = {"", "?", "??", "???", "-", "—", "–", "−", "…", "...", ".", "n/a", "na", "nan", "none", "null"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,5})?", re.IGNORECASE | re.ASCII)
 _POWER = re.compile(r"(?<=[\d.])\s*[·*×x]\s*10\s*(?:\^|\*\*)?\s*[({]?\s*([+-]?\d+)\s*[)}]?$")
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 
 def entry_of(given: Any, *, where: str = "") -> Entry | None:
@@ -133,7 +132,7 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
     if plain.casefold() in _BLANKS:
         return None
     shown = plain
-    text = re.sub(r"[−–—‐]", "-", plain).translate(_SUPERSCRIPTS).replace("\u00a0", " ").replace("\u202f", " ")
+    text = re.sub(r"[−–—‐]", "-", plain).translate(RAISED).replace("\u00a0", " ").replace("\u202f", " ")
     text = _POWER.sub(r"e\1", re.sub(r"^([+-])\s+", r"\1", text))
     if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
         text = text.replace(",", ".")
