@@ -376,7 +376,7 @@ class _Judged:
         for matrix, cells in by_matrix.items():
             with np.errstate(all="ignore"):
                 hypotheses = self._hypotheses(matrix)
-            fits = [[cell for cell in cells if self._fits(cell, hypothesis.number)] for hypothesis in hypotheses]
+            fits = [{cell for cell in cells if self._fits(cell, hypothesis.number)} for hypothesis in hypotheses]
             for cell in cells:
                 explained = [len(fitting) if cell in fitting else 0 for fitting in fits]
                 most = max(explained, default=0)
