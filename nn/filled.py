@@ -101,7 +101,7 @@ def _is_path(text: str) -> bool:
 
 _BLANKS = {"", "?", "??", "???", "-", "—", "–", "−", "…", "...", ".", "n/a", "na", "nan", "none", "null"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,5})?", re.IGNORECASE | re.ASCII)
-_POWER = re.compile(r"(?<=[\d.])\s*[·*×x]\s*10\s*(?:\^|\*\*)?\s*[({]?\s*([+-]?\d+)\s*[)}]?$")
+_POWER = re.compile(r"(?<=[\d.])\s*[·*×x]\s*10\s*(?:\^|\*\*)?\s*[({]?\s*([+-]?\d+|[⁺⁻]?[⁰¹²³⁴-⁹]+)\s*[)}]?$")
 
 
 def entry_of(given: Any, *, where: str = "") -> Entry | None:
@@ -132,8 +132,8 @@ def _entry_of_text(given: str, where: str) -> Entry | None:
     if plain.casefold() in _BLANKS:
         return None
     shown = plain
-    text = re.sub(r"[−–—‐]", "-", plain).translate(RAISED).replace("\u00a0", " ").replace("\u202f", " ")
-    text = _POWER.sub(r"e\1", re.sub(r"^([+-])\s+", r"\1", text))
+    text = re.sub(r"[−–—‐]", "-", plain).replace("\u00a0", " ").replace("\u202f", " ")
+    text = _POWER.sub(lambda power: f"e{power[1].translate(RAISED)}", re.sub(r"^([+-])\s+", r"\1", text))
     if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
         text = text.replace(",", ".")
     if len(text) <= MOST_DIGITS:

@@ -839,7 +839,13 @@ def test_every_worksheet_finds_all_its_cells_and_is_right(drawn):
 
 @pytest.mark.parametrize(
     ("typed", "text"),
-    [("≈ 0.138499", "0.138499"), ("0.138499 V", "0.138499"), ("0.138499.", "0.138499"), ("1.2·10^-3", "1.2e-3")],
+    [
+        ("≈ 0.138499", "0.138499"),
+        ("0.138499 V", "0.138499"),
+        ("0.138499.", "0.138499"),
+        ("1.2·10^-3", "1.2e-3"),
+        ("−1.2·10⁻³", "-1.2e-3"),
+    ],
 )
 def test_a_cell_reads_a_number_as_an_answer_does(typed, text):
     assert entry_of(typed).text == text
@@ -848,3 +854,9 @@ def test_a_cell_reads_a_number_as_an_answer_does(typed, text):
 @pytest.mark.parametrize("typed", ["idk", "no idea", "?", ""])
 def test_a_cell_in_which_nothing_is_answered_is_blank(typed):
     assert entry_of(typed) is None
+
+
+@pytest.mark.parametrize("typed", ["0.5²", "5²", "0.5⁻¹"])
+def test_a_power_in_a_cell_is_not_read_as_more_digits(typed):
+    entry = entry_of(typed)
+    assert (entry.text, entry.problem) == ("", f"“{typed}” is no number: write it as 0.25, 3/8 or 1.2e-3.")
