@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from engine.gradcheck import gradcheck
     from engine.layout import LayoutError
     from engine.prediction import Prediction, Score
+    from engine.replay import Gradients, Replay
     from engine.report import Mistake, Report, Row
     from engine.walk import Backprop, Step, Steps, Why
 
@@ -82,10 +83,12 @@ _ROOMS = {
     "Exercise": "exercise",
     "FormulaError": "formula",
     "Grades": "classroom",
+    "Gradients": "replay",
     "Graph": "formula",
     "LayoutError": "layout",
     "Mistake": "report",
     "Prediction": "prediction",
+    "Replay": "replay",
     "Report": "report",
     "Row": "report",
     "Score": "prediction",
@@ -109,10 +112,12 @@ __all__ = [
     "Exercise",
     "FormulaError",
     "Grades",
+    "Gradients",
     "Graph",
     "LayoutError",
     "Mistake",
     "Prediction",
+    "Replay",
     "Report",
     "Row",
     "Score",

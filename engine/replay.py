@@ -1,0 +1,367 @@
+"""`Replay`: the recorded graph of one example, computed for a whole batch at the speed of matrices."""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from engine.batch import Batch
+from engine.forward import DomainError, data_of, evaluated, refuse_outdated, shown
+from engine.graph import backward_order, derivatives_by_parent, names, nodes
+from engine.program import Numbers, Program
+from engine.program_text import written
+from engine.rolled import rolled
+from engine.text import counted, listed, shorten
+from engine.value import Value, clone
+
+TOLERANCE = 1e-12
+"""How far, relative to its size, a replayed number may be from the eager one."""
+ROUNDING = 2.0**-49  # what a number may lose where terms cancel, relative to their size
+AT_A_TIME = 256  # examples that are looked through for what is not finite
+
+Leaves: TypeAlias = Mapping[Value, float]
+
+
+class Gradients(Mapping[Value, float]):
+    """∂(Σ losses)/∂parameter for each parameter; `array` has them in the order of the parameters."""
+
+    def __init__(self, parameters: Mapping[Value, int], array: Numbers) -> None:
+        self._places = parameters
+        self.array = array
+
+    def __getitem__(self, parameter: Value) -> float:
+        try:
+            return float(self.array[self._places[parameter]])
+        except KeyError:
+            raise KeyError(
+                f"{_name(parameter)} is none of the {counted(len(self), 'parameter')} of this replay"
+            ) from None
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        shown = [f"{_name(parameter)}: {grad:.6g}" for parameter, grad in list(self.items())[:6]]
+        return f"Gradients({', '.join(shown + ['…'] * (len(self) > 6))})"
+
+
+class Replay:
+    """The graph under `loss`, recorded for one example and computed for any number of them at once.
+
+    `inputs` are the leaves that vary from example to example, such as x and the target; `parameters` are shared by all
+    of them, and are the other leaves with a label if none are given. Every other leaf is a constant and keeps its data.
+    A recording knows the operations that were done, not the Python that chose them: what an `if` on data decided, or
+    an index, is the same for every example. Weighted sums over the same inputs become one matrix product, whether they
+    were written with `dot` or with `+` and `*`; `print(replay)` shows the program.
+
+    The recorded example itself is replayed at once and compared with the engine's own loss and gradients.
+
+    Raises TypeError and ValueError for inputs and parameters that are no leaves under the loss, and for a graph that
+    was edited since it was computed; FloatingPointError where the recorded example has no finite loss or gradient.
+    """
+
+    def __init__(self, loss: Value, inputs: Iterable[Value], parameters: Iterable[Value] | None = None) -> None:
+        if not isinstance(loss, Value):
+            raise TypeError(f"Replay records the graph under a Value, not {shown(loss)}.")
+        if not loss.op:
+            raise ValueError(f"{loss!r} is a leaf: nothing was computed that could be replayed. Give the loss itself.")
+        refuse_outdated(loss, "record it")
+        self.loss = loss
+        every = nodes(loss)
+        self.inputs = _leaves(inputs, "inputs", every)
+        if parameters is None:
+            known = set(self.inputs)
+            self.parameters = tuple([n for n in every if not n.op and n.label and n not in known])
+        else:
+            self.parameters = _leaves(parameters, "parameters", None)
+        both = set(self.inputs).intersection(self.parameters)
+        if both:
+            raise ValueError(
+                f"{listed(list(map(_name, both)))} can't be both: inputs vary from example to example, and parameters "
+                "are the same for all."
+            )
+        self._places = {parameter: place for place, parameter in enumerate(self.parameters)}
+        free = {*self.inputs, *self.parameters}
+        self._constants = [(node, node.data) for node in every if not node.op and node not in free]
+        self._recorded = set(every)
+        self._lock = threading.RLock()
+        self._structure = rolled([loss], self.inputs, self.parameters)
+        self._program = Program(self._structure)
+        self._others: dict[tuple[Value, ...], Program] = {}
+        self._compare_with_the_recording()
+
+    def __call__(self, batch: Any, parameters: Any = None) -> tuple[Numbers, Gradients]:
+        """The loss of every example, shape (n,), and the gradients of their sum by the parameters.
+
+        `batch` has shape (n, inputs), a row for each example in the order of `inputs`; there may be none. With
+        `parameters`, an array in the order of `self.parameters`, those numbers are taken and no `.data` is read. No
+        node is changed, and no `.grad`.
+
+        Raises TypeError and ValueError for a batch or parameters of another shape or with nan, and for constants that
+        were changed since the recording; DomainError and FloatingPointError, with the example and the node, where an
+        operation has no value, or a loss or gradient is not finite.
+        """
+        rows, numbers = self._as_batch(batch), self._as_parameters(parameters)
+        with self._lock:
+            (losses,), gradient, fine = self._program.run(rows, numbers)
+        if not fine:
+            self._explain(rows, numbers)
+        return losses, Gradients(self._places, gradient)
+
+    def values(self, node: Any, batch: Any, parameters: Any = None) -> Numbers:
+        """What a recorded node is for every example, shape (n,); of a list of nodes, shape (n, nodes).
+
+        `batch` and `parameters` as in a call, with the same errors; ValueError for a node that was not recorded.
+        """
+        wanted = tuple(node) if isinstance(node, Sequence) else (node,)
+        for one in wanted:
+            if not isinstance(one, Value):
+                raise TypeError(f"values takes a recorded node or a list of them, not {shown(one)}.")
+            if one not in self._recorded:
+                raise ValueError(
+                    f"{one!r} was not recorded: it is not under {_name(self.loss)}. Ask for a node of the example that "
+                    "was given to Replay."
+                )
+        rows, numbers = self._as_batch(batch), self._as_parameters(parameters)
+        with self._lock:
+            if wanted not in self._others:
+                self._others[wanted] = Program(rolled(wanted, self.inputs, self.parameters), backward=False)
+            found, _, fine = self._others[wanted].run(rows, numbers)
+        if not fine:
+            for target in wanted:
+                self._explain(rows, numbers, target)
+        return found.T.copy() if isinstance(node, Sequence) else found[0]
+
+    def __str__(self) -> str:
+        return written(self._structure, self.loss)
+
+    def __repr__(self) -> str:
+        sizes = f"{counted(len(self.inputs), 'input')}, {counted(len(self.parameters), 'parameter')}"
+        return f"<Replay of {_name(self.loss)}: {sizes}, {counted(len(self._structure.groups), 'array operation')}>"
+
+    # What people give.
+
+    def _as_batch(self, batch: Any) -> Numbers:
+        width = len(self.inputs)
+        try:
+            given = np.asarray(batch)
+            if given.dtype.kind not in "fiub" and given.size:
+                raise TypeError(f"its numbers are of dtype {given.dtype}")
+            rows: Numbers = given.astype(np.float64, copy=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"A batch is an array of numbers, (examples, inputs): {str(error).rstrip('.')}.") from None
+        if rows.shape == (0,):
+            rows = rows.reshape(0, width)
+        if rows.ndim != 2 or rows.shape[1] != width:
+            hint = " For one example write [example]." if rows.shape == (width,) else ""
+            raise ValueError(
+                f"A batch has a row for each example, with {counted(width, 'number')}: shape (n, {width}), in the "
+                f"order of replay.inputs ({listed(list(map(_name, self.inputs)), 6)}). This one has shape "
+                f"{rows.shape}.{hint}"
+            )
+        if not math.isfinite(float(np.add.reduce(rows, None))) and not np.isfinite(rows).all():
+            row, column = np.argwhere(~np.isfinite(rows))[0].tolist()
+            raise ValueError(
+                f"The batch has {rows[row, column]} in row {row}, column {column} ({_name(self.inputs[column])}; both "
+                "counted from 0). Leave that example out, or fill in a number."
+            )
+        return rows
+
+    def _as_parameters(self, parameters: Any) -> Numbers:
+        count = len(self.parameters)
+        if parameters is None:
+            for node, data in self._constants:
+                if node.data != data and data == data:
+                    raise ValueError(
+                        f"The graph was changed since it was recorded: the constant {_name(node)} was {data:.6g}, and "
+                        f"it is {node.data:.6g}. Record it again, or list that leaf among the parameters or the inputs."
+                    )
+            return np.array([data_of(parameter) for parameter in self.parameters], dtype=np.float64)
+        numbers = np.asarray(parameters)
+        if numbers.dtype.kind not in "fiu" or numbers.shape != (count,):
+            raise ValueError(
+                f"parameters is an array of {counted(count, 'number')}, one for each of replay.parameters, and not one "
+                f"of shape {numbers.shape} and dtype {numbers.dtype}."
+            )
+        if not math.isfinite(float(np.add.reduce(numbers))) and not np.isfinite(numbers).all():
+            place = int(np.argmin(np.isfinite(numbers)))
+            raise ValueError(f"Parameter number {place}, {_name(self.parameters[place])}, is {numbers[place]}.")
+        return numbers.astype(np.float64, copy=False)
+
+    # The recorded example, replayed.
+
+    def _compare_with_the_recording(self) -> None:
+        """Raise ValueError unless loss and gradients are those of the graph, up to rounding."""
+        example = np.array([[data_of(node) for node in self.inputs]])
+        parameters = np.array([data_of(node) for node in self.parameters])
+        with self._lock:
+            (losses,), gradient, fine = self._program.run(example, parameters)
+        if not fine:
+            self._explain(example, parameters)
+        eager = _recorded_gradients(self.loss)
+        found = dict(zip(self.parameters, gradient.tolist(), strict=True)) | {self.loss: float(losses[0])}
+        far = {
+            node: number
+            for node, number in found.items()
+            for right, noise in [eager.get(node, (0.0, 0.0))]
+            if not abs(number - right) <= TOLERANCE * abs(right) + noise
+        }
+        if not far or self._rounding_explains(far, eager):
+            return
+        node, number = next(reversed(far.items()))
+        what = "the loss" if node is self.loss else f"the gradient of {_name(node)}"
+        raise ValueError(
+            f"The recorded example does not replay: {what} becomes {number:.17g}, and the graph has "
+            f"{eager[node][0]:.17g}. "
+            "Local derivatives that were set by hand are not replayed. Build the graph anew."
+        )
+
+    def _rounding_explains(self, far: Leaves, eager: Mapping[Value, tuple[float, float]]) -> bool:
+        """Whether roundings of the leaves move the graph's own numbers that far, as near a kink they do."""
+        generator = np.random.default_rng(0)
+        moved = clone(self.loss)
+        furthest = dict.fromkeys(far, 0.0)
+        for _ in range(6):
+            for node in (*self.inputs, *self.parameters):
+                if node in moved:
+                    moved[node].data = node.data * (1.0 + 4e-16 * generator.choice([-1.0, 1.0]))
+            try:
+                moved[self.loss].refresh()
+            except DomainError:
+                return True
+            now = _recorded_gradients(moved[self.loss])
+            for node in far:
+                here = now.get(moved.get(node, node), (0.0, 0.0))[0]
+                furthest[node] = max(furthest[node], abs(here - eager.get(node, (0.0, 0.0))[0]))
+        return all(
+            abs(number - eager.get(node, (0.0, 0.0))[0]) <= 100.0 * furthest[node] for node, number in far.items()
+        )
+
+    # What is not finite, told by the engine itself.
+
+    def _explain(self, rows: Numbers, parameters: Numbers, target: Value | None = None) -> None:
+        """Raise for the first example in which something that is needed has no value, or is not finite.
+
+        Nothing is raised where only the branch that a condition does not take has no value.
+        """
+        root = self.loss if target is None else target
+        for start in range(0, len(rows), AT_A_TIME):
+            part = rows[start : start + AT_A_TIME]
+            columns: dict[Value, Any] = dict(zip(self.inputs, part.T, strict=True))
+            columns |= dict(zip(self.parameters, parameters, strict=True))
+            doubtful = np.flatnonzero(~Batch(root, columns).valid())
+            for number in doubtful.tolist():
+                self._explain_values(root, self._example(part[number], parameters), start + number)
+        if target is None:
+            self._explain_gradient(rows, parameters)
+
+    def _example(self, row: Numbers, parameters: Numbers) -> dict[Value, float]:
+        return dict(zip((*self.inputs, *self.parameters), (*row.tolist(), *parameters.tolist()), strict=True))
+
+    def _explain_values(self, root: Value, leaves: Leaves, number: int) -> None:
+        try:
+            values, _ = evaluated(root, leaves)
+        except DomainError as error:
+            raise DomainError(f"Example {number} (counted from 0): {error}", error.node) from error
+        if not math.isfinite(values[root]):
+            named = names(root)
+            began = next((node for node in values if node.op and not math.isfinite(values[node])), root)
+            operands = ", ".join(f"{values.get(one, one.data):.6g}" for one in began.parents[:4])
+            raise FloatingPointError(
+                f"Example {number} (counted from 0): {shorten(named[root])} is {values[root]}, and it began at "
+                f"{shorten(named[began])} = {began.op} of {operands}. Take smaller parameters or inputs of about 1."
+            )
+
+    def _explain_gradient(self, rows: Numbers, parameters: Numbers) -> None:
+        def goes_wrong(some: Numbers) -> bool:
+            with self._lock:
+                _, gradient, _ = self._program.run(some, parameters)
+            return not np.isfinite(gradient).all()
+
+        if not goes_wrong(rows):
+            return
+        low, high = 0, len(rows)  # the first `high` examples go wrong, the first `low` do not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if goes_wrong(rows[:middle]) else (middle, high)
+        copies = clone(self.loss)
+        for node, data in self._example(rows[low], parameters).items():
+            if node in copies:
+                copies[node].data = data
+        loss = copies[self.loss]
+        loss.refresh()
+        where = f"Example {low} (counted from 0): "
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            try:
+                loss.backward()
+            except (FloatingPointError, RuntimeWarning) as error:
+                raise FloatingPointError(f"{where}{error}") from None
+        raise FloatingPointError(
+            f"{where}with it the sum of the gradients over the batch is too large for a float. Take smaller parameters."
+        )
+
+
+def _recorded_gradients(loss: Value) -> dict[Value, tuple[float, float]]:
+    """The loss and ∂loss/∂node for every leaf, by the record, each with what rounding may do to it, about.
+
+    No `.grad` is touched.
+    """
+    order = backward_order(loss)
+    adjoints: dict[Value, float] = {loss: 1.0}
+    sizes: dict[Value, float] = {loss: 1.0}
+    for node in order:
+        adjoint, size = adjoints[node], sizes[node]
+        for parent, derivative in derivatives_by_parent(node):
+            adjoints[parent] = adjoints.get(parent, 0.0) + adjoint * derivative
+            sizes[parent] = sizes.get(parent, 0.0) + size * abs(derivative)
+    noise = ROUNDING * sum([abs(adjoint * node.data) for node, adjoint in adjoints.items()])
+    found = {node: (adjoint, ROUNDING * sizes[node]) for node, adjoint in adjoints.items() if not node.op}
+    return found | {loss: (loss.data, noise)}
+
+
+def _leaves(given: Iterable[Value], role: str, recorded: Sequence[Value] | None) -> tuple[Value, ...]:
+    """The leaves that a person lists. Raises TypeError and ValueError, naming them, for what can't play that role."""
+    if isinstance(given, Value):
+        raise TypeError(f"{role} is a list of Values: {role}=[{given.label or 'x'}].")
+    try:
+        listing = tuple(given)
+    except TypeError:
+        raise TypeError(f"{role} is a list of Values, not {shown(given)}.") from None
+    known = None if recorded is None else set(recorded)
+    seen: set[Value] = set()
+    for number, node in enumerate(listing):
+        if not isinstance(node, Value):
+            raise TypeError(f"{role}[{number}] must be a leaf of the graph, a Value, and it is {shown(node)}.")
+        if node.op:
+            raise ValueError(
+                f"{role}[{number}], {_name(node)}, is an inner node ({node.op} of "
+                f"{counted(len(node.parents), 'operand')}), and only leaves can be given other numbers. List the "
+                "leaves that it is computed from."
+            )
+        if node.is_constant:
+            raise ValueError(
+                f"{role}[{number}] is the constant {node.data:.6g} of an expression. Make it a leaf: "
+                f"Value({node.data:.6g})."
+            )
+        if node in seen:
+            raise ValueError(f"{role}[{number}], {_name(node)}, is listed twice.")
+        if known is not None and node not in known:
+            raise ValueError(
+                f"The loss does not depend on {role}[{number}], {_name(node)}: leave it out of the {role}, and its "
+                "column out of the batch. (Was its number used, `.data`, and not the Value itself?)"
+            )
+        seen.add(node)
+    return listing
+
+
+def _name(node: Value) -> str:
+    return shorten(node.label) if node.label else f"a {'node' if node.op else 'leaf'} without a label ({node.data:.6g})"

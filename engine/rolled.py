@@ -1,0 +1,394 @@
+"""A recorded graph as arrays would compute it: sums rolled up, and what is alike computed together.
+
+Structure only: which numbers stand in which rows of which array. `engine.program` computes with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeAlias
+
+from engine import ops
+from engine.graph import forward_order
+from engine.ops import Primitive
+from engine.value import Value
+
+SUMS = (ops.ADD, ops.TOTAL, ops.DOT)
+OF_MANY = (ops.TOTAL, ops.MEAN, ops.DOT, ops.LOGSUMEXP, ops.SOFTMAX)  # rows of any number of operands
+
+
+@dataclass(eq=False, slots=True)
+class Quantity:
+    """One number of a program: a leaf, or what a row of the table makes of others.
+
+    It is `shared` where all examples have the same, and `active` where a parameter moves it. A weighted sum has the row
+    DOT, what varies as its operands, and the shared `weights`, one for each operand and a bias where there is one more.
+    `place` is its row in the array of the shared numbers, or in that of the numbers that vary.
+    """
+
+    row: Primitive
+    operands: tuple[Quantity, ...]
+    number: int
+    shared: bool
+    active: bool
+    node: Value | None = None
+    weights: tuple[Quantity, ...] = ()
+    level: int = 0
+    place: int = -1
+
+    @property
+    def kind(self) -> str:
+        """`S` and `C` for a shared number, `V` and `X` for one that varies: active, or not."""
+        return ("S" if self.active else "C") if self.shared else ("V" if self.active else "X")
+
+    @property
+    def label(self) -> str:
+        """The label of its node, if it has one."""
+        return "" if self.node is None else self.node.label
+
+    @property
+    def number_of_constant(self) -> float | None:
+        """The number of a leaf that never changes."""
+        return self.node.data if self.row is ops.CONSTANT and self.node is not None else None
+
+    @property
+    def bias(self) -> Quantity | None:
+        """The bias of a weighted sum."""
+        return self.weights[-1] if len(self.weights) > len(self.operands) else None
+
+
+class Group:
+    """Numbers that one row makes at one level, which are computed together and stand in rows that follow each other."""
+
+    def __init__(self, row: Primitive, members: Sequence[Quantity]) -> None:
+        self.row = row
+        self.members = list(members)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all examples have the same."""
+        return self.members[0].shared
+
+    @property
+    def rows(self) -> slice:
+        """Where the members stand."""
+        first = self.members[0].place
+        return slice(first, first + len(self.members))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.members)} {self.row.name}, level {self.members[0].level}>"
+
+
+class MatrixProduct(Group):
+    """Weighted sums of every column of X with every row of W: Z = W @ X + b.
+
+    X has the numbers that vary; `columns` of it there is one, or more where the same weights are used several times in
+    an example, each standing for all examples. The members go by row of W and, within it, by column of X.
+    """
+
+    def __init__(self, units: Sequence[Sequence[Quantity]]) -> None:
+        super().__init__(ops.DOT, [member for unit in units for member in unit])
+        self.columns = len(units[0])
+        first = units[0]
+        self.W = [unit[0].weights[: len(unit[0].operands)] for unit in units]
+        self.X = [[one.operands[i] for one in first] for i in range(len(first[0].operands))]
+        self.biases = [[one.bias for one in unit if one.bias is not None] for unit in units]
+        self.ones = False
+        """Whether rows of ones follow X, so that a bias is one weight more."""
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether each weighted sum has a bias."""
+        return bool(self.biases[0])
+
+    @property
+    def bias_of_a_unit(self) -> bool:
+        """Whether all columns have the same bias."""
+        return self.has_bias and all(one is unit[0] for unit in self.biases for one in unit)
+
+    @property
+    def inputs(self) -> list[Quantity]:
+        """X, row by row."""
+        return [one for row in self.X for one in row]
+
+
+@dataclass
+class Rolled:
+    """A program's structure: groups in an order in which they can be computed, and where everything stands."""
+
+    groups: list[Group]
+    inputs: list[Quantity]
+    parameters: list[Quantity]
+    constants: list[Quantity]
+    targets: list[Quantity]
+    selects: bool
+    """Whether there is a condition, of which one branch need not have a value."""
+    shared_rows: int = 0
+    varying_rows: int = 0
+    ones: list[int] = field(default_factory=list)
+    """The rows, among those that vary, that hold ones."""
+
+
+def rolled(targets: Sequence[Value], inputs: Sequence[Value], parameters: Sequence[Value]) -> Rolled:
+    """The graph under the targets, with inputs that vary from example to example and parameters that all share."""
+    rolling = _Rolling(targets, inputs, parameters)
+    found = Rolled(
+        _grouped(rolling.made),
+        [rolling.quantities[node] for node in inputs],
+        [rolling.quantities[node] for node in parameters],
+        rolling.constants,
+        [rolling.quantities[node] for node in targets],
+        any([one.row.selects for one in rolling.made]),
+    )
+    _place(found)
+    return found
+
+
+# From nodes to quantities. A part of a sum is the node of a term and the factors of it: one, or two.
+
+Part: TypeAlias = tuple[Value, tuple[Value, ...]]
+
+
+class _Rolling:
+    """The graph as quantities, its chains of products and sums as weighted sums."""
+
+    def __init__(self, targets: Sequence[Value], inputs: Sequence[Value], parameters: Sequence[Value]) -> None:
+        self.quantities: dict[Value, Quantity] = {}
+        self.made: list[Quantity] = []
+        self._numbers = count()
+        self._varying_twins: dict[Quantity, Quantity] = {}
+        order = list(dict.fromkeys(node for target in targets for node in forward_order(target)))
+        for node in inputs:
+            self._leaf(node, ops.LEAF, shared=False)
+        for node in parameters:
+            self._leaf(node, ops.LEAF, active=True)
+        self.constants = [
+            self._leaf(node, ops.CONSTANT)
+            for node in dict.fromkeys([*targets, *(parent for one in order for parent in one.parents)])
+            if not node.op and node not in self.quantities
+        ]
+        varying = set(inputs)
+        for node in order:
+            if not varying.isdisjoint(node.parents):
+                varying.add(node)
+        sums, absorbed = _sums(order, varying, targets)
+        for node in order:
+            if node in sums:
+                self.quantities[node] = self._named(self._sum(sums[node]), node)
+            elif node not in absorbed:
+                self.quantities[node] = self._named(self._plain(node), node)
+
+    def _leaf(self, node: Value, row: Primitive, *, shared: bool = True, active: bool = False) -> Quantity:
+        self.quantities[node] = leaf = Quantity(row, (), next(self._numbers), shared, active, node)
+        return leaf
+
+    def _make(self, row: Primitive, operands: Sequence[Quantity], weights: Sequence[Quantity] = ()) -> Quantity:
+        every = (*operands, *weights)
+        shared = all([one.shared for one in every])
+        active = any([one.active for one in every])
+        level = 1 + max([one.level for one in every if one.shared == shared], default=0)
+        made = Quantity(row, tuple(operands), next(self._numbers), shared, active, None, tuple(weights), level)
+        self.made.append(made)
+        return made
+
+    def _named(self, made: Quantity, node: Value) -> Quantity:
+        if made.node is not None:  # a sum of one term
+            made = self._make(ops.IDENTITY, (made,))
+        made.node = node
+        return made
+
+    def _varying(self, one: Quantity) -> Quantity:
+        """A shared number as one that varies, for a row that takes many operands of either kind."""
+        if not one.shared:
+            return one
+        if one not in self._varying_twins:
+            twin = Quantity(ops.IDENTITY, (one,), next(self._numbers), False, one.active, level=1)
+            self._varying_twins[one] = twin
+            self.made.append(twin)
+        return self._varying_twins[one]
+
+    def _plain(self, node: Value) -> Quantity:
+        operands = [self.quantities[parent] for parent in node.parents]
+        if node._row in OF_MANY and not all([one.shared for one in operands]):
+            operands = list(map(self._varying, operands))
+        if node._row is ops.DOT and len(operands) % 2:
+            *operands, bias = operands
+            return self._make(ops.ADD, (self._make(ops.DOT, operands), bias)) if operands else bias
+        return self._make(node._row, operands)
+
+    def _sum(self, parts: Sequence[Part]) -> Quantity:
+        weighted: list[tuple[Quantity, Quantity, Value]] = []
+        products: list[tuple[Quantity, Quantity, Value]] = []
+        shared: list[Quantity] = []
+        terms: list[Quantity] = []
+        for node, factors in parts:
+            one, other = [self.quantities[factor] for factor in (*factors, *factors)][:2]
+            if len(factors) == 1:
+                (shared if one.shared else terms).append(one)
+            elif one.shared and other.shared:
+                shared.append(self._make(ops.MULTIPLY, (one, other)))
+            elif one.shared or other.shared:
+                weighted.append((one, other, node) if one.shared else (other, one, node))
+            else:
+                products.append((one, other, node))
+        if not any([w.active or node._row is ops.DOT for w, _, node in weighted]):  # 0.5·a² + 0.5·b² is no neuron
+            products += weighted
+            weighted = []
+        if len(products) == 1 or (products and any(one.shared for one, _, _ in products)):
+            made = [self._make(ops.MULTIPLY, (one, other)) for one, other, _ in products]
+            for one, (_, _, node) in zip(made, products, strict=True):
+                one.node = node
+            terms = [*made, *terms]
+        elif products:
+            terms.insert(0, self._make(ops.DOT, [*(one for one, _, _ in products), *(x for _, x, _ in products)]))
+        if len(shared) > 1:
+            shared = [self._make(ops.TOTAL, shared)]
+        if weighted:  # in one order, whatever order a neuron lists its inputs in
+            weighted.sort(key=lambda product: product[1].number)
+            terms.insert(0, self._make(ops.DOT, [x for _, x, _ in weighted], [*(w for w, _, _ in weighted), *shared]))
+            shared = []
+        alike = len({(one.row, one.level) for one in terms}) == 1
+        if len(terms) > 1 and (alike or len(terms) + len(shared) > 2):
+            terms = [self._make(ops.TOTAL, terms)]
+        terms += shared
+        return self._make(ops.ADD, terms) if len(terms) == 2 else terms[0]
+
+
+def _sums(
+    order: Sequence[Value], varying: Collection[Value], targets: Sequence[Value]
+) -> tuple[dict[Value, list[Part]], set[Value]]:
+    """The parts of every sum that varies, and the nodes that become part of one: sums and products used there alone."""
+    uses = Counter(parent for node in order for parent in node.parents)
+    asked = set(targets)
+    sums: dict[Value, list[Part]] = {}
+    absorbed: set[Value] = set()
+    for node in reversed(order):
+        if node._row not in SUMS or node not in varying or node in absorbed:
+            continue
+        parts: list[Part] = []
+        waiting = [node]
+        while waiting:
+            term = waiting.pop()
+            joins = term is node or (uses[term] == 1 and term in varying and term not in asked)
+            if joins and term._row in (ops.ADD, ops.TOTAL):
+                waiting += reversed(term.parents)
+            elif joins and term._row is ops.DOT:
+                half, odd = divmod(len(term.parents), 2)
+                parts += [(term, pair) for pair in zip(term.parents[:half], term.parents[half:], strict=False)]
+                waiting += term.parents[2 * half :] if odd else ()
+            elif joins and term._row is ops.MULTIPLY:
+                parts.append((term, term.parents))
+            else:
+                parts.append((term, (term,)))
+                continue
+            absorbed.add(term)
+        sums[node] = parts
+    return sums, absorbed
+
+
+# From quantities to groups.
+
+
+def _grouped(made: Sequence[Quantity]) -> list[Group]:
+    """Groups of what is alike, shared ones first, each after those that it needs."""
+    alike: dict[tuple[object, ...], list[Quantity]] = {}
+    columns: dict[tuple[object, ...], list[Quantity]] = {}
+    for one in made:
+        if one.weights:
+            columns.setdefault((one.level, one.operands, one.bias is None), []).append(one)
+        else:
+            alike.setdefault((one.level, one.row, one.shared, *_likeness(one)), []).append(one)
+    groups = [Group(members[0].row, members) for members in alike.values()] + list(_matrix_products(columns.values()))
+    return sorted(groups, key=lambda group: (not group.shared, group.members[0].level))
+
+
+def _likeness(one: Quantity) -> tuple[object, ...]:
+    """What else must agree for two quantities of one row to be computed together."""
+    if one.row is ops.SOFTMAX:
+        return (len(one.operands),)
+    if one.row in OF_MANY:
+        return ()
+    exponent = one.operands[1].number_of_constant if one.row is ops.POWER else None
+    return (*[operand.kind for operand in one.operands], exponent)
+
+
+def _matrix_products(columns: Iterable[list[Quantity]]) -> Iterable[MatrixProduct]:
+    """Columns of X that meet the same rows of W make one product."""
+    products: dict[tuple[object, ...], list[list[Quantity]]] = {}
+    for column in columns:
+        column.sort(key=lambda one: [weight.number for weight in one.weights])
+        first = column[0]
+        weights = tuple([one.weights[: len(one.operands)] for one in column])
+        active = tuple([x.active for x in first.operands])
+        products.setdefault((first.level, first.bias is None, active, weights), []).append(column)
+    for found in products.values():
+        yield MatrixProduct(list(zip(*found, strict=True)))
+
+
+# Where everything stands.
+
+
+def _place(found: Rolled) -> None:
+    """Give every quantity its row, such that matrices stand as they are multiplied wherever that can be."""
+    rows = count()
+    for leaf in [*found.parameters, *found.constants]:
+        leaf.place = next(rows)
+    home: dict[Quantity, Group | None] = {one: group for group in found.groups for one in group.members}
+    home |= dict.fromkeys(found.inputs)
+    wished: dict[Group | None, list[MatrixProduct]] = {}
+    for group in found.groups:
+        if isinstance(group, MatrixProduct):
+            homes = {home[one] for one in group.inputs}
+            if len(homes) == 1 and len(set(group.inputs)) == len(group.inputs):
+                wished.setdefault(homes.pop(), []).append(group)
+    for group in found.groups:
+        if group.shared:
+            group.members.sort(key=_by_operands)
+            for one in group.members:
+                one.place = next(rows)
+    found.shared_rows = next(rows)
+    rows = count()
+    _place_block(found, found.inputs, wished.get(None, []), rows, computed=False)
+    for group in found.groups:
+        if not group.shared:
+            if not isinstance(group, MatrixProduct):
+                group.members.sort(key=_by_operands)
+            fixed = isinstance(group, MatrixProduct)
+            group.members = _place_block(found, group.members, wished.get(group, []), rows, fixed=fixed)
+    found.varying_rows = next(rows)
+
+
+def _by_operands(one: Quantity) -> list[int]:
+    return [operand.place for operand in one.operands]
+
+
+def _place_block(
+    found: Rolled,
+    members: list[Quantity],
+    products: Sequence[MatrixProduct],
+    rows: Iterable[int],
+    *,
+    fixed: bool = False,
+    computed: bool = True,
+) -> list[Quantity]:
+    """Give the members rows in an order that the products which read them want, with ones after it for their biases."""
+    wanted = products[0].inputs if products else []
+    if fixed:
+        wanted = wanted if members[: len(wanted)] == wanted else []
+    else:
+        first = set(wanted)
+        members = [*wanted, *[one for one in members if one not in first]]
+    follow = bool(wanted) and (not computed or len(wanted) == len(members))
+    rows = iter(rows)
+    for number, one in enumerate(members, 1):
+        one.place = next(rows)
+        if follow and number == len(wanted):
+            same = [product for product in products if product.inputs == wanted and product.bias_of_a_unit]
+            for product in same:
+                product.ones = True
+            if same:
+                found.ones += [next(rows) for _ in range(products[0].columns)]
+    return members
