@@ -37,7 +37,7 @@ def rate(step):
     return 1.0 - 0.9 * step / epochs
 
 
-history = fit(model, X, y, loss=max_margin, lr=rate, epochs=epochs, batch_size=None, metrics=[right])
+history = fit(model, X, y, loss=max_margin, lr=rate, epochs=epochs, batch_size=None, metrics=[right], engine="replay")
 print(history)
 print(f"\nafter training: {right(model.predict(X), y):.0%} of the points are right")
 

@@ -17,6 +17,7 @@ from nn.metrics import accuracy
 from nn.module import Module
 from nn.norm import BatchNorm
 from nn.optim import SGD, Adam, Optimizer, RMSprop, clip_gradients, gradient_descent_step
+from nn.recorded import RecordingError
 from nn.saving import load, save
 from nn.sheet_report import SheetReport
 from nn.train import NotFinite, fit
@@ -35,6 +36,7 @@ __all__ = [
     "NotFinite",
     "Optimizer",
     "RMSprop",
+    "RecordingError",
     "SheetReport",
     "Worksheet",
     "accuracy",

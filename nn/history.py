@@ -18,13 +18,14 @@ class History(Mapping[str, list[float]]):
 
     `"loss"` and the metrics of an epoch are means over its examples, each batch taken before the update that followed
     it; a loss that is a sum is divided by their number, so that sets of any size compare.
-    `seconds` is how long it took; `stopped` says why it ended.
+    `seconds` is how long it took; `stopped` says why it ended; `engine` whether batches were replayed, or why not.
     """
 
     columns: dict[str, list[float]] = field(default_factory=dict)
     stopped: str = ""
     seconds: float = 0.0
     best_epoch: int | None = None
+    engine: str = ""
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:
@@ -48,7 +49,8 @@ class History(Mapping[str, list[float]]):
         body = table(["epoch", *self.columns], rows, justify="r" * (len(self.columns) + 1))
         some = f"{len(shown)} of the {self.epochs} epochs are shown; " if len(shown) < self.epochs else ""
         seconds = f", in {self.seconds:.3g} s" if self.seconds else ""
-        return f"{body}\n\n{some}{self.stopped or 'not ended'}{seconds}"
+        why = self.engine.partition(": ")[2]
+        return f"{body}\n\n{some}{self.stopped or 'not ended'}{seconds}" + (f"\nnot replayed: {why}" if why else "")
 
     __repr__ = __str__
 

@@ -173,6 +173,21 @@ class Optimizer:
         return f"{type(self).__name__}({len(self.parameters)} parameters, lr={lr}, {self.steps} steps done)"
 
 
+class GradientDescent(Optimizer):
+    """`gradient_descent_step`, with a learning rate that may change from step to step."""
+
+    remembers = 0
+
+    def update(self, w: float, g: float, *remembered: float, lr: float) -> tuple[float, ...]:
+        """W − lr·g."""
+        return (w - lr * g,)
+
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        gradient_descent_step(self.parameters, rate_at(self.lr, self.steps))
+        self.steps += 1
+
+
 class SGD(Optimizer):
     """Gradient descent, with momentum where that is not 0."""
 

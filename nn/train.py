@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from numpy.random import Generator
 
@@ -21,11 +21,15 @@ from nn.data import as_examples, rate_at, refuse_count, refuse_not_positive
 from nn.history import History
 from nn.init import as_generator
 from nn.layers import ForwardError, layer_of, outputs_of, refuse_output
-from nn.losses import Loss, as_loss, as_targets, pass_back, per_example, refuse_no_graph
+from nn.losses import LOSSES, Loss, as_loss, as_targets, pass_back, per_example, refuse_no_graph
 from nn.metrics import Metric, as_metrics
 from nn.module import Module, modes_kept, numbers_of
 from nn.norm import BatchNorm
-from nn.optim import Optimizer, Rate, clip_gradients, gradient_descent_step
+from nn.optim import GradientDescent, Optimizer, Rate, clip_gradients
+from nn.recorded import Arrays, Recording, RecordingError
+
+Engine: TypeAlias = Literal["auto", "replay", "eager"]
+ENGINES = ("auto", "replay", "eager")
 
 _Data: TypeAlias = tuple[list[Any], list[Any]]
 _Told: TypeAlias = Callable[[int, int, float], None]
@@ -69,6 +73,7 @@ def fit(
     clip_norm: float | None = None,
     on_epoch: Callable[[int, Module, History], None] | None = None,
     progress: bool | None = None,
+    engine: Engine = "auto",
 ) -> History:
     """Train a model on examples X, of shape (n, inputs), and targets y; returns the history.
 
@@ -80,11 +85,20 @@ def fit(
     the parameters of the best epoch. `clip_norm` bounds the norm of the gradient. `on_epoch(epoch, model, history)` is
     called after each epoch. The progress bar shows on a terminal, or as `progress` says.
 
+    With the `engine` `"replay"` the graph of one example is recorded once, with its inputs and its target as leaves,
+    and replayed for whole batches at the speed of matrices, with the same results to rounding; model and loss are
+    called for the recording and for checks alone: the first batch, and an example of every further epoch, are compared
+    with the engine's own gradients. `"eager"` builds the graph of every batch anew. `"auto"` replays with the losses of
+    the table where the model can be recorded; `history.engine` says what was done, and why.
+
     Ctrl-C ends training after the batch, and the history is returned all the same.
 
     Raises TypeError and ValueError for what does not fit together, before anything is changed; NotFinite where the
-    loss or a gradient is not finite, with the parameters of the last good step.
+    loss or a gradient is not finite, with the parameters of the last good step; RecordingError where the `"replay"`
+    that was asked for can't be, or where an example later differs from the recording, as with an `if` on data.
     """
+    if engine not in ENGINES:
+        raise ValueError(f"There is no engine {engine!r:.60}: take 'auto', 'replay' or 'eager'.")
     if not isinstance(model, Module):
         raise TypeError(f"fit trains a Module, such as an MLP, not {shorten(repr(model))}.")
     if on_epoch is not None and not callable(on_epoch):
@@ -108,6 +122,11 @@ def fit(
         as_metrics(metrics, name, data[1], outputs_of(model)),
         optimizer or GradientDescent(model.parameters(), 0.1 if lr is None else lr),
         clip_norm,
+        name,
+        data,
+        held_out,
+        engine,
+        looks=any(callable(metric) for metric in ([metrics] if callable(metrics) else metrics)),
     )
     cuts = _cuts(len(data[0]), batch_size, model)
     rate_at(training.optimizer.lr, training.optimizer.steps + epochs * len(cuts) - 1)  # a schedule that ends too soon
@@ -116,8 +135,7 @@ def fit(
         with modes_kept(model), _interruptible() as interrupted, _progress(progress, epochs, len(data[0])) as told:
             for epoch in range(1, epochs + 1):
                 order = generator.permutation(len(data[0])).tolist() if shuffle else range(len(data[0]))
-                batches = [_taken(data, order[start:end]) for start, end in cuts]
-                training.epoch(epoch, batches, held_out, interrupted, told)
+                training.epoch(epoch, [order[start:end] for start, end in cuts], interrupted, told)
                 if on_epoch is not None:
                     on_epoch(epoch, model, training.history)
                 if interrupted or training.ends(epoch, patience):
@@ -132,17 +150,6 @@ def fit(
     return training.history
 
 
-class GradientDescent(Optimizer):
-    """`gradient_descent_step`, with a learning rate that may change from step to step."""
-
-    remembers = 0
-
-    def step(self) -> None:
-        """Move every parameter against its gradient."""
-        gradient_descent_step(self.parameters, rate_at(self.lr, self.steps))
-        self.steps += 1
-
-
 @dataclass
 class _Training:
     """One call of `fit`: the steps, and what is known of them."""
@@ -152,6 +159,11 @@ class _Training:
     metrics: dict[str, Metric]
     optimizer: Optimizer
     clip_norm: float | None
+    name: str  # of the loss
+    data: _Data
+    held_out: _Data | None
+    engine: Engine
+    looks: bool  # whether a metric is a function of a person's own, which may look at the model
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
@@ -161,37 +173,115 @@ class _Training:
         self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
         self.lowest, self.best_epoch = math.inf, 0
         self.updating = False
+        self.replayed: _Replayed | None = None
+        self.history.engine = "eager"
 
-    def epoch(
-        self, epoch: int, batches: Sequence[_Data], held_out: _Data | None, interrupted: list[int], told: _Told
-    ) -> None:
+    def epoch(self, epoch: int, batches: Sequence[Sequence[int]], interrupted: list[int], told: _Told) -> None:
         """One pass over the examples, and a row of the history; ends early when interrupted."""
         self.model.train()
+        if epoch == 1 and self.engine != "eager":
+            self.record(batches[0])
+        elif self.replayed:
+            self.replayed.arrays.read()
+            self.check_one(epoch, batches[0][0])
         sums, examples = dict.fromkeys(["loss", *self.metrics], 0.0), 0
-        for batch, (rows, targets) in enumerate(batches, 1):
-            loss, outputs = self.step(epoch, batch, rows, targets)
-            found = {"loss": self.per_example(loss, len(rows))} | {
-                name: metric(outputs, targets) for name, metric in self.metrics.items()
-            }
-            sums = {name: sums[name] + len(rows) * value for name, value in found.items()}
-            examples += len(rows)
-            told(epoch, len(rows), sums["loss"] / examples)
-            if interrupted:
-                break
+        try:
+            for batch, order in enumerate(batches, 1):
+                loss, outputs = self.step(epoch, batch, order)
+                found = {"loss": self.per_example(loss, len(order))}
+                if self.metrics:
+                    targets = [self.data[1][i] for i in order]
+                    found |= {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+                sums = {name: sums[name] + len(order) * value for name, value in found.items()}
+                examples += len(order)
+                told(epoch, len(order), sums["loss"] / examples)
+                if interrupted:
+                    break
+        finally:
+            if self.replayed:
+                self.replayed.arrays.write_back()
         row = {name: value / examples for name, value in sums.items()}
-        if held_out is not None:
+        if self.held_out is not None:
             try:
-                row |= {f"val_{name}": value for name, value in self.judged(*held_out).items()}
+                row |= {f"val_{name}": value for name, value in self.judged(*self.held_out).items()}
             except DomainError as error:
                 raise self._not_finite(epoch, None, [], error) from error
         for name, value in row.items():
             self.history.columns.setdefault(name, []).append(value)
-        watched = row["loss" if held_out is None else "val_loss"]
+        watched = row["loss" if self.held_out is None else "val_loss"]
         if watched < self.lowest or not self.best_epoch:
             self.lowest, self.best_epoch, self.best = watched, epoch, self.state()
 
-    def step(self, epoch: int, batch: int, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
+    def record(self, order: Sequence[int]) -> None:
+        """Record the first example and replay the first batch, if that gives what the engine itself does.
+
+        Of itself this leaves a loss of a person's own alone, which may count its calls or change as training goes on.
+        """
+        rows, targets = _taken(self.data, order)
+        try:
+            if self.engine == "auto" and self.name not in LOSSES:
+                raise RecordingError('the loss is a function of your own, which engine="replay" would record')
+            recording = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
+            batch = recording.batch(*self.data)
+            arrays = Arrays(self.optimizer, self.parameters)
+            if not recording.agrees(rows, targets, arrays.numbers):
+                raise RecordingError(
+                    "the first batch differs from its replay, as with an `if` on data or random numbers"
+                )
+        except (FloatingPointError, DomainError, RuntimeWarning):  # the first step itself will tell
+            return
+        except (RecordingError, ValueError, TypeError) as error:
+            if self.engine == "replay":
+                raise RecordingError(f"This training can't be replayed: {error}. {_RECORDING}") from error
+            self.history.engine = f"eager: {error}"
+            return
+        self.history.engine = "replay"
+        self.replayed = _Replayed(recording, batch, arrays)
+
+    def check_one(self, epoch: int, example: int) -> None:
+        """Raise RecordingError where an example no longer gives what its replay does."""
+        replayed = self.replayed
+        if replayed is None:
+            return
+        try:
+            if replayed.recording.agrees(*_taken(self.data, [example]), replayed.arrays.numbers):
+                return
+        except (FloatingPointError, DomainError, RuntimeWarning):  # a step will tell
+            return
+        self.replayed = None
+        self.history.stopped = f"stopped at epoch {epoch}"
+        error = RecordingError(
+            f"Training stopped at epoch {epoch}: example {example} (counted from 0), computed anew, differs from its "
+            f"replay. {_RECORDING} The parameters are those after epoch {epoch - 1}, of which some may have come from "
+            "such examples, and the history is in this error's `history`."
+        )
+        error.history = self.history
+        raise error
+
+    def step(self, epoch: int, batch: int, order: Sequence[int]) -> tuple[float, list[Any]]:
         """Forward pass, loss, backward pass, update; returns the loss and the outputs as numbers."""
+        replayed = self.replayed
+        if replayed is None:
+            return self.eager_step(epoch, batch, *_taken(self.data, order))
+        try:
+            loss, outputs = replayed.step(order, self.clip_norm, wanted=bool(self.metrics))
+        except (FloatingPointError, DomainError):
+            self.replayed = None
+            replayed.arrays.write_back()
+            now = self.state()
+            replayed.arrays.step_back()
+            self.good = self.state()
+            now.restore()
+            found = self.eager_step(epoch, batch, *_taken(self.data, order))  # raises and tells, or goes on
+            replayed.arrays.read()
+            self.replayed = replayed
+            return found
+        if self.looks:
+            replayed.arrays.write_back()
+        return loss, outputs
+
+    def eager_step(self, epoch: int, batch: int, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
+        """A step by the graph of the whole batch, built for it."""
         outputs: Sequence[Any] = []
         loss = None
         try:
@@ -249,10 +339,33 @@ class _Training:
 
     def judged(self, rows: list[Any], targets: list[Any]) -> dict[str, float]:
         """The loss and the metrics on examples that are not learned from."""
+        loss, outputs = self._judged_by_replay(rows, targets) or self._judged(rows, targets)
+        return {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+
+    def _judged(self, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]]:
         outputs = self.model.predict(rows).tolist()
         values = [[Value(o) for o in output] if isinstance(output, list) else Value(output) for output in outputs]
-        loss = self.per_example(self.loss(values, targets).data, len(rows))
-        return {"loss": loss} | {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+        return self.per_example(self.loss(values, targets).data, len(rows)), outputs
+
+    def _judged_by_replay(self, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]] | None:
+        """The same from a recording in evaluation mode; None where training is not replayed, or this can't be."""
+        replayed = self.replayed
+        if replayed is None or replayed.judge is False:
+            return None
+        numbers = replayed.arrays.numbers
+        try:
+            if replayed.judge is None:
+                with modes_kept(self.model):
+                    self.model.eval()
+                    judge = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
+                    replayed.judge, replayed.judged = judge, judge.batch(rows, targets)
+                    if not judge.agrees(rows[:_CHECKED], targets[:_CHECKED], numbers):
+                        raise RecordingError("the examples of the validation differ from their replay")
+            loss, _ = replayed.judge.loss_and_gradient(replayed.judged, numbers)
+            return self.per_example(loss, len(rows)), replayed.judge.outputs_of(replayed.judged, numbers)
+        except (FloatingPointError, RuntimeWarning, ValueError, TypeError):
+            replayed.judge = False
+            return None
 
     def ends(self, epoch: int, patience: int | None) -> bool:
         """Whether so many epochs were no better."""
@@ -272,6 +385,32 @@ class _Training:
             if self.best_epoch < done:
                 self.best.restore()
                 self.history.stopped += f", with the parameters of epoch {self.best_epoch}, the best"
+
+
+_CHECKED = 32  # examples of a validation that are computed anew before its replay is believed
+_RECORDING = (
+    "A recording knows the operations of one example, not the Python that chose them: what an `if` on data decided, an "
+    'index or a random number is the same for every example. Train with engine="eager", which builds every graph anew.'
+)
+
+
+@dataclass
+class _Replayed:
+    """A training by replay: the recording, all examples as its batch, and the parameters as arrays."""
+
+    recording: Recording
+    batch: Any
+    arrays: Arrays
+    judge: Recording | Literal[False] | None = None  # that of the validation; False where it can't be
+    judged: Any = None
+
+    def step(self, order: Sequence[int], clip_norm: float | None, *, wanted: bool) -> tuple[float, list[Any]]:
+        """The loss of a batch, its outputs where they are wanted, and an update."""
+        batch = self.batch[order]
+        loss, gradient = self.recording.loss_and_gradient(batch, self.arrays.numbers)
+        outputs = self.recording.outputs_of(batch, self.arrays.numbers) if wanted else []
+        self.arrays.step(gradient, clip_norm)
+        return loss, outputs
 
 
 class _State:
