@@ -22,8 +22,8 @@ from engine.rolled import Group, MatrixProduct, Quantity, Rolled
 Step: TypeAlias = Callable[[], Any]
 Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
-WIDEST = 2048  # examples at a time: beyond it, nothing is gained
-FITTING = 2**18  # numbers that stay in a processor's cache
+WIDEST = 640  # examples at a time: beyond it, nothing is gained
+FITTING = 2**17  # numbers that stay in a processor's cache
 KEPT = 6  # widths whose steps are kept
 
 _WITHOUT_DOMAIN = (ops.MEAN, ops.LOGSUMEXP)  # theirs is that there are operands
@@ -135,8 +135,8 @@ class Program:
         self.shared = np.zeros((structure.shared_rows, 1))
         self.shared_adjoints = np.zeros((structure.shared_rows, 1))
         for one in structure.constants:
-            self.shared[one.place] = one.number_of_constant
-        self._inputs = np.array([one.place for one in structure.inputs], dtype=np.intp)
+            self.shared[one.place] = one.constant
+        self.input_runs = _input_runs([one.place for one in structure.inputs])
         varying, shared = _Ledger(structure.varying_rows), _Ledger(structure.shared_rows)
         (shared if self.target.shared else varying).written[self.target.place] = True
         self._acts = {group: _act(group) for group in structure.groups}
@@ -157,24 +157,23 @@ class Program:
         """
         count, known = len(batch), len(parameters)
         targets = np.empty((len(self.structure.targets), count))
-        adjoints = self.shared_adjoints
-        gradient = np.zeros(known)
         if not count:
-            return targets, gradient, True
+            return targets, np.zeros(known), True
+        adjoints, summed = self.shared_adjoints, None
         chunks = math.ceil(count / self.widest)
         with quiet():
             self.shared[:known, 0] = parameters
             for step in self._once.forward:
                 step()
             fine = self._once.is_fine()
-            summed = None
             for chunk in range(chunks):
                 start, end = chunk * count // chunks, (chunk + 1) * count // chunks
                 bound = self._bound_to(end - start)
-                bound.values[self._inputs] = batch[start:end].T
+                for rows, columns in self.input_runs:
+                    bound.values[rows] = batch[start:end, columns].T
                 for step in bound.forward:
                     step()
-                fine = bound.is_fine() and fine
+                fine = fine and bound.is_fine()
                 for row, one in zip(targets, self.structure.targets, strict=True):
                     row[start:end] = (self.shared if one.shared else bound.values)[one.place]
                 if self.backward:
@@ -183,16 +182,17 @@ class Program:
                         step()
                     if chunks > 1:
                         summed = adjoints.copy() if summed is None else summed + adjoints
-            if self.backward:
-                if summed is not None:
-                    adjoints[:] = summed
-                if self.target.shared:
-                    adjoints[self.target.place] = count
-                for step in self._once.backward:
-                    step()
-                gradient = adjoints[:known, 0].copy()
-        fine = fine and math.isfinite(float(targets.sum())) and math.isfinite(float(gradient.sum()))
-        return targets, gradient, fine
+            fine = fine and surely_finite(targets)
+            if not self.backward:
+                return targets, np.zeros(known), fine
+            if summed is not None:
+                adjoints[:] = summed
+            if self.target.shared:
+                adjoints[self.target.place] = count
+            for step in self._once.backward:
+                step()
+            gradient = adjoints[:known, 0].copy()
+            return targets, gradient, fine and surely_finite(gradient)
 
     def _bound_to(self, width: int) -> _Bound:
         bound = self._bound.get(width)
@@ -244,7 +244,7 @@ class _Bound:
 
     def is_fine(self) -> bool:
         """Whether no operation has left its domain. Sums tell: a number that is not finite makes them so."""
-        return all([math.isfinite(float(np.add.reduce(values, None))) for values in self._doubtful])
+        return not self._doubtful or all([surely_finite(values) for values in self._doubtful])
 
     def read(self, rows: Rows, kind: str, steps: list[Step], *, whole: bool = False) -> Numbers:
         """The values of operands of one kind."""
@@ -262,6 +262,22 @@ class _Bound:
         """An array for an amount: the adjoints themselves, where they may be computed in place."""
         view = sink.view(self.adjoints) if kind in "VX" or self.values is self.shared else None
         return np.empty((rows, self.values.shape[1])) if view is None else view
+
+
+def surely_finite(numbers: Numbers) -> bool:
+    """Whether all numbers are finite, as the sum of their squares tells; that of large ones may not tell it."""
+    return math.isfinite(np.vdot(numbers, numbers))
+
+
+def _input_runs(places: Sequence[int]) -> list[tuple[Any, Any]]:
+    """Which rows of an array hold which columns of a batch: runs of both, or all at once where those are many."""
+    runs: list[tuple[slice, slice]] = []
+    for column, place in enumerate(places):
+        if runs and runs[-1][0].stop == place:
+            runs[-1] = slice(runs[-1][0].start, place + 1), slice(runs[-1][1].start, column + 1)
+        else:
+            runs.append((slice(place, place + 1), slice(column, column + 1)))
+    return runs if len(runs) <= 4 else [(np.array(places, dtype=np.intp), slice(None))]
 
 
 def _runs(places: np.ndarray[Any, Any]) -> list[slice]:
@@ -375,7 +391,7 @@ class _Elementwise(_Act):
 
 def _number(column: Sequence[Quantity]) -> float | None:
     """The number that is the same constant for all members, if it is."""
-    numbers = {one.number_of_constant for one in column}
+    numbers = {one.constant for one in column}
     return numbers.pop() if len(numbers) == 1 else None
 
 
@@ -514,11 +530,17 @@ class _Many(_Act):
         for number, sink in enumerate(self.sinks):
             amount = bound.place_for(sink, self.kind, len(sink.rows))
             bound.backward += self.amounts(bound, number, spread, self.by_operand(amount))
+            if bound.selects:  # what is not taken receives 0, whatever its derivative
+                bound.backward.append(partial(_clear, self.by_operand(amount), spread))
             bound.deliver(sink, self.kind, amount)
 
     def amounts(self, bound: _Bound, number: int, grad: Numbers, amount: Numbers) -> list[Step]:
         """The steps that compute what the operands receive."""
         raise NotImplementedError
+
+
+def _clear(amount: Numbers, grad: Numbers) -> None:
+    np.copyto(amount, 0.0, where=grad == 0.0)
 
 
 class _Total(_Many):
@@ -716,6 +738,8 @@ class _MatrixProduct(_Act):
         W, X = bound.kept[self]
         rows = bound.adjoints[self.group.rows]
         delta = self._flat(rows)
+        if bound.selects:
+            W, X = self._used(bound, delta, W, X)
         if self.weight_sink:
             view = self.weight_sink.view(bound.shared_adjoints)
             amount = np.empty((len(self.W), 1)) if view is None else view
@@ -731,3 +755,14 @@ class _MatrixProduct(_Act):
             W = W[:, : len(self.group.X)]
             bound.backward.append(partial(np.matmul, W.T, delta, out=self._flat(amount)))
             bound.backward += self.input_sink.put(bound.adjoints, amount)
+
+    def _used(self, bound: _Bound, delta: Numbers, W: Numbers, X: Numbers) -> tuple[Numbers, Numbers]:
+        """W and X with 0 for what passes nothing on: a branch that is not taken need not have a value."""
+        used_W, used_X = np.empty_like(W), np.empty_like(X)
+
+        def copy() -> None:
+            np.copyto(used_W, np.where(delta.any(axis=1, keepdims=True), W, 0.0))
+            np.copyto(used_X, np.where(delta.any(axis=0), X, 0.0))
+
+        bound.backward.append(copy)
+        return used_W, used_X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
@@ -13,12 +14,14 @@ from engine.value import Value
 
 MOST_LINES = 60  # of each pass
 _BESIDE = 44  # the column in which the sizes of matrices stand
+_WIDEST = 150  # characters of a line
+_INLINE = 60  # characters of a gradient that needs no line of its own
 
 
 def written(structure: Rolled, loss: Value) -> str:
     """The program, a line for each group of numbers forward and for each gradient backward."""
     text = _Text(structure, loss)
-    inputs = listed([shorten(one.label) or "?" for one in structure.inputs], 6)
+    inputs = listed([shorten(one.label) for one in structure.inputs if one.label], 6)
     title = f"Replay of {text.loss} for n examples: {counted(len(structure.inputs), 'input')}"
     title += f" ({inputs})" * bool(inputs) + f", {counted(len(structure.parameters), 'parameter')}"
     passes = ["forward", *_cut(text.forward())]
@@ -34,7 +37,7 @@ def _cut(lines: Sequence[str]) -> list[str]:
 
 def _line(left: str, right: str, sizes: str = "") -> str:
     text = f"{left} = {right}"
-    return f"{text:<{_BESIDE}} {sizes}".rstrip()
+    return f"{text if len(text) <= _WIDEST else text[: _WIDEST - 1] + '…':<{_BESIDE}} {sizes}".rstrip()
 
 
 class _Text:
@@ -59,7 +62,7 @@ class _Text:
                 name = f"A{self.names[of][1:]}" if of else shorten(label) or next(fresh)
                 self.names[group] = name if of or len(group.members) == 1 else name.upper()
         self.sets: dict[tuple[Quantity, ...], str] = {}
-        self._received: dict[Group, list[tuple[str, Symbol]]] = {}
+        self._received: dict[Group, list[tuple[str, Symbol | None]]] = {}
 
     def _activated(self, group: Group) -> Group | None:
         """The matrix product whose numbers, all of them, a function of one number is applied to."""
@@ -77,7 +80,7 @@ class _Text:
         """What several members of a group take as an operand."""
         first = operands[0]
         distinct = list(dict.fromkeys(operands))
-        numbers = {None if one.label else one.number_of_constant for one in distinct}
+        numbers = {None if one.label else one.constant for one in distinct}
         if None not in numbers:
             return Symbol.of(numbers.pop()) if len(numbers) == 1 else Symbol("constants")
         home = self.home.get(first)
@@ -90,24 +93,24 @@ class _Text:
     def _set(self, several: tuple[Quantity, ...]) -> str:
         """A name for several leaves: X for what the first layer reads, P for all parameters, Y for y1 and y2."""
         if several not in self.sets:
-            labels = [shorten(one.label) or self._single(one) for one in several]
-            stems = {label.rstrip("_0123456789") for label in labels}
+            stems = {one.label.rstrip("_0123456789") for one in several}
             name = ""
             if list(several) == self.structure.parameters:
                 name = "P"
-            elif self.products and list(several) == self.products[0].inputs:
-                name = "X"
-            elif len(stems) == 1 and all([one in self.structure.inputs for one in several]):
-                name = stems.pop().upper()
-            if not name or name in self.sets.values():
-                return f"({', '.join(labels[:3])}{', …' * (len(labels) > 3)})"
+            elif all([one in self.structure.inputs for one in several]) and len(stems) == 1:
+                name = "X" if self.products and list(several) == self.products[0].inputs else stems.pop().upper()
+            names = self.sets.values()
+            if not name and all([one in self.structure.inputs for one in several]) and not several[0].label:
+                name = next(f"X{i}" for i in count(1) if f"X{i}" not in names)
+            if not name or name in names:
+                return f"({', '.join([self._single(one) for one in several[:3]])}{', …' * (len(several) > 3)})"
             self.sets[several] = name
         return self.sets[several]
 
     def _single(self, one: Quantity) -> str:
         if one in self.home:
             return self._within(self.home[one], [one])
-        return shorten(one.label) or ("?" if one.number_of_constant is None else number(one.number_of_constant))
+        return shorten(one.label) or ("?" if one.constant is None else number(one.constant))
 
     def _within(self, home: Group, some: Sequence[Quantity]) -> str:
         """A group, or the part of it that these members are."""
@@ -115,6 +118,11 @@ class _Text:
         if len(some) == len(home.members):
             return name
         places = [one.place - home.members[0].place for one in some]
+        if isinstance(home, MatrixProduct) and home.columns > 1:  # by its rows
+            first = [place for place in places if place % home.columns == 0]
+            if len(places) != len(first) * home.columns:
+                return f"{name}[…]"
+            places = [place // home.columns for place in first]
         if len(places) == 1:
             return f"{name}[{places[0]}]"
         run = places == list(range(places[0], places[0] + len(places)))
@@ -138,14 +146,13 @@ class _Text:
     def forward(self) -> list[str]:
         """A line for each group."""
         lines = [self._forward(group) for group in self.structure.groups]
-        sets = []
-        for several, name in self.sets.items():
-            labels = [shorten(one.label) for one in several]
-            more = ", …" * (len(labels) > 6)
-            sets.append(
-                f"{name} = all {len(labels)} parameters" if name == "P" else f"{name} = ({', '.join(labels[:6])}{more})"
-            )
-        return sets + lines
+        return [self._listed(several, name) for several, name in self.sets.items()] + lines
+
+    def _listed(self, several: Sequence[Quantity], name: str) -> str:
+        if name == "P" or not several[0].label:
+            return f"{name} = " + (f"all {len(several)} parameters" if name == "P" else counted(len(several), "input"))
+        labels = [shorten(one.label) for one in several[:6]]
+        return f"{name} = ({', '.join(labels)}{', …' * (len(several) > 6)})"
 
     def _forward(self, group: Group) -> str:
         name = self.names[group]
@@ -155,6 +162,11 @@ class _Text:
             units, width = len(group.W), len(group.W[0])
             examples = f"{group.columns}n" if group.columns > 1 else "n"
             return _line(name, f"W{index} @ {self._of(group.inputs)}{bias}", f"({units}×{width} · {width}×{examples})")
+        of_one = group.members[0].operands
+        several = len({self.home.get(one) for one in of_one}) > 1 or len(set(of_one)) < len(of_one)
+        if group.row is ops.TOTAL and len(group.members) == 1 and len(of_one) < 4 and several:
+            terms = [Symbol(self._single(one)) for one in of_one]
+            return _line(name, str(sum(terms[1:], start=terms[0])))
         if group.row in OF_MANY:
             one, other = self._halves(group)
             inner = str(self._of(one) * self._of(other)) if other else str(self._of(one))
@@ -171,7 +183,7 @@ class _Text:
         """A line for each gradient, from the loss to the parameters."""
         lines: list[str] = []
         target = self.home[self.structure.targets[0]]
-        self._received = {target: [(self.names[target], Symbol.of(1.0))]}
+        self._received = {target: [(self.names[target], Symbol("n") if target.shared else Symbol.of(1.0))]}
         for group in reversed(self.structure.groups):
             if any([one.active for one in group.members]) and group in self._received:
                 self._backward(group, self._adjoint(group, lines), lines)
@@ -181,20 +193,22 @@ class _Text:
         """∂L/∂group, with its lines written: none where what it receives is short enough to stand in its place."""
         received = self._received[group]
         name = self.names[group]
-        parts = [target for target, _ in received if target != name]
         own = f"δ{self._index(group)}" if isinstance(group, MatrixProduct) else f"∂{self.loss}/∂{name}"
-        total = received[0][1]
-        for _, amount in received[1:]:
-            total = total + amount
-        if parts:
-            lines += [
-                _line(f"∂{self.loss}/∂{target}", str(amount)).replace(" = ", " += ", 1) for target, amount in received
-            ]
-        elif isinstance(group, MatrixProduct) or len(received) > 1:
-            lines.append(_line(own, str(total)))
-        else:
+        if any([amount is None or target != name for target, amount in received]):
+            for target, amount in received:
+                if amount is not None:
+                    lines.append(self._added(target, amount))
+            return Symbol(f"∂{self.loss}/∂{name}")
+        total = Symbol.of(0.0)
+        for _, amount in received:
+            total = total if amount is None else total + amount
+        if not isinstance(group, MatrixProduct) and len(received) == 1 and total.length <= _INLINE:
             return total
+        lines.append(_line(own, str(total)))
         return Symbol(own)
+
+    def _added(self, target: str, amount: Symbol) -> str:
+        return _line(f"∂{self.loss}/∂{target}", str(amount)).replace(" = ", " += ", 1)
 
     def _backward(self, group: Group, adjoint: Symbol, lines: list[str]) -> None:
         if isinstance(group, MatrixProduct):
@@ -203,7 +217,7 @@ class _Text:
             if any([one.active for row in group.W for one in row]):
                 sizes = f"({len(group.W)}×{examples} · {examples}×{len(group.W[0])})"
                 lines.append(_line(f"∂{self.loss}/∂W{index}", f"{adjoint} @ {X}ᵀ", sizes))
-            if group.has_bias:
+            if any([one.active for unit in group.biases for one in unit]):
                 lines.append(_line(f"∂{self.loss}/∂b{index}", f"Σ {adjoint}"))
             if any([one.active for one in group.inputs]):
                 self._receive(group.inputs, Symbol(f"W{index}ᵀ @ {adjoint}", SUM), group, lines)
@@ -212,7 +226,9 @@ class _Text:
             one, other = self._halves(group)
             for side, beside in ((one, other), (other, one)):
                 if any([operand.active for operand in side]):
-                    self._receive(side, adjoint * self._slope_of_many(group, side, beside), group, lines)
+                    amount = adjoint * self._slope_of_many(group, side, beside)
+                    times = set(Counter(group.members[0].operands).values()) if not beside else {1}
+                    self._receive(side, float(times.pop()) * amount if len(times) == 1 else amount, group, lines)
             return
         operands = self._operands(group)
         columns = list(zip(*[one.operands for one in group.members], strict=True))
@@ -255,9 +271,11 @@ class _Text:
             )
         if operands[0].shared and not group.shared:  # over all examples
             amount = Symbol.of(amount) * Symbol("n") if not amount.text else Symbol(f"Σ {amount.within(PRODUCT)}", SUM)
-        homes = {self.home.get(one) for one in distinct}
-        home = homes.pop()
-        if home is None or homes:
-            lines.append(_line(f"∂{self.loss}/∂{self._of(operands)}", str(amount)).replace(" = ", " += ", 1))
-        else:
-            self._received.setdefault(home, []).append((str(self._of(operands)), amount))
+        homes = list(dict.fromkeys([self.home.get(one) for one in distinct]))
+        if len(homes) > 1 or homes[0] is None:
+            lines.append(self._added(str(self._of(operands)), amount))
+        for home in homes:
+            if home is not None:
+                part = [one for one in distinct if self.home.get(one) is home]
+                told = (str(self._of(operands)), amount) if len(homes) == 1 else (self._within(home, part), None)
+                self._received.setdefault(home, []).append(told)

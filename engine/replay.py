@@ -13,7 +13,7 @@ import numpy as np
 from engine.batch import Batch
 from engine.forward import DomainError, data_of, evaluated, refuse_outdated, shown
 from engine.graph import backward_order, derivatives_by_parent, names, nodes
-from engine.program import Numbers, Program
+from engine.program import Numbers, Program, surely_finite
 from engine.program_text import written
 from engine.rolled import rolled
 from engine.text import counted, listed, shorten
@@ -35,12 +35,13 @@ class Gradients(Mapping[Value, float]):
         self.array = array
 
     def __getitem__(self, parameter: Value) -> float:
-        try:
-            return float(self.array[self._places[parameter]])
-        except KeyError:
+        place = self._places.get(parameter)
+        if place is None:
+            asked = _name(parameter) if isinstance(parameter, Value) else shown(parameter)
             raise KeyError(
-                f"{_name(parameter)} is none of the {counted(len(self), 'parameter')} of this replay"
-            ) from None
+                f"{asked} is none of the {counted(len(self), 'parameter')}: gradients are asked for by Value"
+            )
+        return float(self.array[place])
 
     def __iter__(self) -> Iterator[Value]:
         return iter(self._places)
@@ -49,8 +50,8 @@ class Gradients(Mapping[Value, float]):
         return len(self._places)
 
     def __repr__(self) -> str:
-        shown = [f"{_name(parameter)}: {grad:.6g}" for parameter, grad in list(self.items())[:6]]
-        return f"Gradients({', '.join(shown + ['…'] * (len(self) > 6))})"
+        first = [f"{_name(parameter)}: {grad:.6g}" for parameter, grad in list(self.items())[:6]]
+        return f"Gradients({', '.join(first + ['…'] * (len(self) > 6))})"
 
 
 class Replay:
@@ -90,10 +91,10 @@ class Replay:
             )
         self._places = {parameter: place for place, parameter in enumerate(self.parameters)}
         free = {*self.inputs, *self.parameters}
-        self._constants = [(node, node.data) for node in every if not node.op and node not in free]
+        self._constants = {node: data_of(node) for node in every if not node.op and node not in free}
         self._recorded = set(every)
         self._lock = threading.RLock()
-        self._structure = rolled([loss], self.inputs, self.parameters)
+        self._structure = rolled([loss], self.inputs, self.parameters, self._constants)
         self._program = Program(self._structure)
         self._others: dict[tuple[Value, ...], Program] = {}
         self._compare_with_the_recording()
@@ -131,9 +132,12 @@ class Replay:
                     "was given to Replay."
                 )
         rows, numbers = self._as_batch(batch), self._as_parameters(parameters)
+        if not wanted:
+            return np.empty((len(rows), 0))
         with self._lock:
             if wanted not in self._others:
-                self._others[wanted] = Program(rolled(wanted, self.inputs, self.parameters), backward=False)
+                structure = rolled(wanted, self.inputs, self.parameters, self._constants)
+                self._others[wanted] = Program(structure, backward=False)
             found, _, fine = self._others[wanted].run(rows, numbers)
         if not fine:
             for target in wanted:
@@ -167,7 +171,7 @@ class Replay:
                 f"order of replay.inputs ({listed(list(map(_name, self.inputs)), 6)}). This one has shape "
                 f"{rows.shape}.{hint}"
             )
-        if not math.isfinite(float(np.add.reduce(rows, None))) and not np.isfinite(rows).all():
+        if not (surely_finite(rows) or np.isfinite(rows).all()):
             row, column = np.argwhere(~np.isfinite(rows))[0].tolist()
             raise ValueError(
                 f"The batch has {rows[row, column]} in row {row}, column {column} ({_name(self.inputs[column])}; both "
@@ -178,7 +182,7 @@ class Replay:
     def _as_parameters(self, parameters: Any) -> Numbers:
         count = len(self.parameters)
         if parameters is None:
-            for node, data in self._constants:
+            for node, data in self._constants.items():
                 if node.data != data and data == data:
                     raise ValueError(
                         f"The graph was changed since it was recorded: the constant {_name(node)} was {data:.6g}, and "
@@ -191,7 +195,7 @@ class Replay:
                 f"parameters is an array of {counted(count, 'number')}, one for each of replay.parameters, and not one "
                 f"of shape {numbers.shape} and dtype {numbers.dtype}."
             )
-        if not math.isfinite(float(np.add.reduce(numbers))) and not np.isfinite(numbers).all():
+        if not (surely_finite(numbers) or np.isfinite(numbers).all()):
             place = int(np.argmin(np.isfinite(numbers)))
             raise ValueError(f"Parameter number {place}, {_name(self.parameters[place])}, is {numbers[place]}.")
         return numbers.astype(np.float64, copy=False)
@@ -230,7 +234,7 @@ class Replay:
         moved = clone(self.loss)
         furthest = dict.fromkeys(far, 0.0)
         for _ in range(6):
-            for node in (*self.inputs, *self.parameters):
+            for node in (*self.inputs, *self.parameters, *self._constants):
                 if node in moved:
                     moved[node].data = node.data * (1.0 + 4e-16 * generator.choice([-1.0, 1.0]))
             try:
@@ -318,12 +322,14 @@ def _recorded_gradients(loss: Value) -> dict[Value, tuple[float, float]]:
     order = backward_order(loss)
     adjoints: dict[Value, float] = {loss: 1.0}
     sizes: dict[Value, float] = {loss: 1.0}
+    noise = 0.0
     for node in order:
         adjoint, size = adjoints[node], sizes[node]
+        noise += abs(adjoint) * max([abs(one.data) for one in (node, *node.parents) if one is node or one.is_constant])
         for parent, derivative in derivatives_by_parent(node):
             adjoints[parent] = adjoints.get(parent, 0.0) + adjoint * derivative
             sizes[parent] = sizes.get(parent, 0.0) + size * abs(derivative)
-    noise = ROUNDING * sum([abs(adjoint * node.data) for node, adjoint in adjoints.items()])
+    noise = ROUNDING * (noise + sum([abs(adjoint * node.data) for node, adjoint in adjoints.items() if not node.op]))
     found = {node: (adjoint, ROUNDING * sizes[node]) for node, adjoint in adjoints.items() if not node.op}
     return found | {loss: (loss.data, noise)}
 

@@ -6,7 +6,7 @@ Structure only: which numbers stand in which rows of which array. `engine.progra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
@@ -26,7 +26,8 @@ class Quantity:
 
     It is `shared` where all examples have the same, and `active` where a parameter moves it. A weighted sum has the row
     DOT, what varies as its operands, and the shared `weights`, one for each operand and a bias where there is one more.
-    `place` is its row in the array of the shared numbers, or in that of the numbers that vary.
+    A leaf that never changes has its number as the `constant`. `place` is its row in the array of the shared numbers,
+    or in that of the numbers that vary.
     """
 
     row: Primitive
@@ -35,6 +36,7 @@ class Quantity:
     shared: bool
     active: bool
     node: Value | None = None
+    constant: float | None = None
     weights: tuple[Quantity, ...] = ()
     level: int = 0
     place: int = -1
@@ -48,11 +50,6 @@ class Quantity:
     def label(self) -> str:
         """The label of its node, if it has one."""
         return "" if self.node is None else self.node.label
-
-    @property
-    def number_of_constant(self) -> float | None:
-        """The number of a leaf that never changes."""
-        return self.node.data if self.row is ops.CONSTANT and self.node is not None else None
 
     @property
     def bias(self) -> Quantity | None:
@@ -132,9 +129,17 @@ class Rolled:
     """The rows, among those that vary, that hold ones."""
 
 
-def rolled(targets: Sequence[Value], inputs: Sequence[Value], parameters: Sequence[Value]) -> Rolled:
-    """The graph under the targets, with inputs that vary from example to example and parameters that all share."""
-    rolling = _Rolling(targets, inputs, parameters)
+def rolled(
+    targets: Sequence[Value],
+    inputs: Sequence[Value],
+    parameters: Sequence[Value],
+    constants: Mapping[Value, float],
+) -> Rolled:
+    """The graph under the targets, with inputs that vary from example to example and parameters that all share.
+
+    `constants` has the numbers of the other leaves.
+    """
+    rolling = _Rolling(targets, inputs, parameters, constants)
     found = Rolled(
         _grouped(rolling.made),
         [rolling.quantities[node] for node in inputs],
@@ -155,7 +160,13 @@ Part: TypeAlias = tuple[Value, tuple[Value, ...]]
 class _Rolling:
     """The graph as quantities, its chains of products and sums as weighted sums."""
 
-    def __init__(self, targets: Sequence[Value], inputs: Sequence[Value], parameters: Sequence[Value]) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Value],
+        inputs: Sequence[Value],
+        parameters: Sequence[Value],
+        constants: Mapping[Value, float],
+    ) -> None:
         self.quantities: dict[Value, Quantity] = {}
         self.made: list[Quantity] = []
         self._numbers = count()
@@ -165,11 +176,12 @@ class _Rolling:
             self._leaf(node, ops.LEAF, shared=False)
         for node in parameters:
             self._leaf(node, ops.LEAF, active=True)
-        self.constants = [
-            self._leaf(node, ops.CONSTANT)
-            for node in dict.fromkeys([*targets, *(parent for one in order for parent in one.parents)])
-            if not node.op and node not in self.quantities
-        ]
+        self.constants: list[Quantity] = []
+        for node in dict.fromkeys([*targets, *(parent for one in order for parent in one.parents)]):
+            if not node.op and node not in self.quantities:
+                leaf = self._leaf(node, ops.CONSTANT)
+                leaf.constant = constants[node]
+                self.constants.append(leaf)
         varying = set(inputs)
         for node in order:
             if not varying.isdisjoint(node.parents):
@@ -190,7 +202,7 @@ class _Rolling:
         shared = all([one.shared for one in every])
         active = any([one.active for one in every])
         level = 1 + max([one.level for one in every if one.shared == shared], default=0)
-        made = Quantity(row, tuple(operands), next(self._numbers), shared, active, None, tuple(weights), level)
+        made = Quantity(row, tuple(operands), next(self._numbers), shared, active, weights=tuple(weights), level=level)
         self.made.append(made)
         return made
 
@@ -240,7 +252,7 @@ class _Rolling:
         if len(products) == 1 or (products and any(one.shared for one, _, _ in products)):
             made = [self._make(ops.MULTIPLY, (one, other)) for one, other, _ in products]
             for one, (_, _, node) in zip(made, products, strict=True):
-                one.node = node
+                one.node = node if node._row is ops.MULTIPLY else None
             terms = [*made, *terms]
         elif products:
             terms.insert(0, self._make(ops.DOT, [*(one for one, _, _ in products), *(x for _, x, _ in products)]))
@@ -250,7 +262,7 @@ class _Rolling:
             weighted.sort(key=lambda product: product[1].number)
             terms.insert(0, self._make(ops.DOT, [x for _, x, _ in weighted], [*(w for w, _, _ in weighted), *shared]))
             shared = []
-        alike = len({(one.row, one.level) for one in terms}) == 1
+        alike = len({(one.row, one.level) for one in terms}) == 1 and len(set(terms)) == len(terms)
         if len(terms) > 1 and (alike or len(terms) + len(shared) > 2):
             terms = [self._make(ops.TOTAL, terms)]
         terms += shared
@@ -311,7 +323,7 @@ def _likeness(one: Quantity) -> tuple[object, ...]:
         return (len(one.operands),)
     if one.row in OF_MANY:
         return ()
-    exponent = one.operands[1].number_of_constant if one.row is ops.POWER else None
+    exponent = one.operands[1].constant if one.row is ops.POWER else None
     return (*[operand.kind for operand in one.operands], exponent)
 
 
@@ -389,6 +401,5 @@ def _place_block(
             same = [product for product in products if product.inputs == wanted and product.bias_of_a_unit]
             for product in same:
                 product.ones = True
-            if same:
-                found.ones += [next(rows) for _ in range(products[0].columns)]
+            found.ones += [next(rows) for _ in range(max([product.columns for product in same], default=0))]
     return members
