@@ -68,6 +68,8 @@ class Sink:
 
     def put(self, adjoints: Numbers, amount: Numbers) -> list[Step]:
         """The steps that deliver an amount to each row; what is in place already needs none."""
+        if self.rows.one and self.first:
+            return [partial(np.add.reduce, amount, 0, None, adjoints[self.rows.one], True)]
         if self.rows.run:
             view = adjoints[self.rows.run]
             if not self.first:
@@ -145,7 +147,8 @@ class Program:
             for group in self.backward_groups:
                 self._acts[group].open(varying, shared)
         self._varying = varying
-        numbers = structure.varying_rows + sum([act.copied for act in self._acts.values()])
+        copied = sum([act.copied for group, act in self._acts.items() if not group.shared])
+        numbers = structure.varying_rows + copied
         self.widest = max(1, min(WIDEST, FITTING // max(1, numbers)))
         self._bound: OrderedDict[int, _Bound] = OrderedDict()
         self._once = _Bound(self, 1, shared=True)
@@ -266,7 +269,8 @@ class _Bound:
 
 def surely_finite(numbers: Numbers) -> bool:
     """Whether all numbers are finite, as the sum of their squares tells; that of large ones may not tell it."""
-    return math.isfinite(np.vdot(numbers, numbers))
+    flat = numbers.ravel("K")
+    return math.isfinite(np.vdot(flat, flat))  # which, unlike dot, never warns
 
 
 def _input_runs(places: Sequence[int]) -> list[tuple[Any, Any]]:
@@ -628,13 +632,10 @@ class _LogSumExp(_Many):
 
     def amounts(self, bound: _Bound, number: int, grad: Numbers, amount: Numbers) -> list[Step]:
         powers, whole = bound.kept[self]
-        steps: list[Step] = []
-        spread = self.spread(whole, steps)
-        return [
-            *steps,
-            partial(np.divide, self.by_operand(powers), spread, out=amount),
-            partial(np.multiply, amount, grad, out=amount),
-        ]
+        share = np.empty_like(whole)  # of one operand with e^0
+        steps: list[Step] = [partial(np.divide, bound.adjoints[self.group.rows], whole, out=share)]
+        spread = self.spread(share, steps)
+        return [*steps, partial(np.multiply, self.by_operand(powers), spread, out=amount)]
 
 
 class _Softmax(_LogSumExp):
