@@ -92,23 +92,31 @@ def moons_step(value: Callable[[float], Any], dot: Callable[..., Any] | None = N
 NAMES = "ada alan barbara claude donald edsger fei grace john katherine leslie margaret niklaus radia tim yann".split()
 
 
-def gpt_step(value: Callable[[float], Any]) -> Step:
-    """A GPT of single scalars on names: one block of 4 heads, 16 wide, with RMS norm and squared relu, and Adam."""
+WIDTH, HEADS, LONGEST = 16, 4, 8
+LETTERS = sorted(set("".join(NAMES)))
+END = len(LETTERS)
+
+
+def tokens_of(name: str) -> list[int]:
+    """The letters by number, between an end and an end."""
+    return [END, *map(LETTERS.index, name), END][: LONGEST + 1]
+
+
+def gpt(value: Callable[[float], Any]) -> tuple[list[Any], Callable[..., Any]]:
+    """A GPT of single scalars: one block of 4 heads, 16 wide, with RMS norm and squared relu.
+
+    Returns its parameters, and a function that gives the loss of letters and their targets, where `row_of` finds the
+    row of a letter in a table and `share_of` the share of a target.
+    """
     rng = random.Random(42)
-    width, heads, longest = 16, 4, 8
-    letters = sorted(set("".join(NAMES)))
-    end = len(letters)
 
     def matrix(rows: int, columns: int, spread: float = 0.02) -> list[list[Any]]:
         return [[value(rng.gauss(0.0, spread)) for _ in range(columns)] for _ in range(rows)]
 
-    token_table, position_table, unembed = matrix(end + 1, width), matrix(longest, width), matrix(end + 1, width)
-    query, key, val = (matrix(width, width) for _ in range(3))
-    mix, up, down = matrix(width, width, 0.0), matrix(4 * width, width), matrix(width, 4 * width, 0.0)
+    token_table, position_table, unembed = matrix(END + 1, WIDTH), matrix(LONGEST, WIDTH), matrix(END + 1, WIDTH)
+    query, key, val = (matrix(WIDTH, WIDTH) for _ in range(3))
+    mix, up, down = matrix(WIDTH, WIDTH, 0.0), matrix(4 * WIDTH, WIDTH), matrix(WIDTH, 4 * WIDTH, 0.0)
     every = (token_table, position_table, unembed, query, key, val, mix, up, down)
-    parameters = [parameter for table in every for row in table for parameter in row]
-    first, second = [0.0] * len(parameters), [0.0] * len(parameters)
-    steps = 0
 
     def linear(xs: list[Any], rows: list[list[Any]]) -> list[Any]:
         return [sum(w * x for w, x in zip(row, xs, strict=True)) for row in rows]
@@ -124,31 +132,42 @@ def gpt_step(value: Callable[[float], Any]) -> Step:
         return [x * scale for x in xs]
 
     def attended(xs: list[Any], keys: list[list[Any]], values: list[list[Any]]) -> list[Any]:
-        q, size = linear(xs, query), width // heads
+        q, size = linear(xs, query), WIDTH // HEADS
         keys.append(linear(xs, key))
         values.append(linear(xs, val))
         out = []
-        for head in range(heads):
+        for head in range(HEADS):
             part = range(head * size, (head + 1) * size)
             scores = [sum(q[j] * earlier[j] for j in part) / size**0.5 for earlier in keys]
             weights = softmax(scores)
             out += [sum(w * earlier[j] for w, earlier in zip(weights, values, strict=True)) for j in part]
         return linear(out, mix)
 
-    def step() -> float:
-        nonlocal steps
-        name = NAMES[steps % len(NAMES)]
-        tokens = [end, *map(letters.index, name), end][: longest + 1]
+    def loss_of(letters: Sequence[Any], targets: Sequence[Any], row_of: Any, share_of: Any) -> Any:
         keys: list[list[Any]] = []
         values: list[list[Any]] = []
         losses = []
-        for position, (token, target) in enumerate(itertools.pairwise(tokens)):
-            xs = normed([a + b for a, b in zip(token_table[token], position_table[position], strict=True)])
+        for letter, position, target in zip(letters, position_table, targets, strict=False):
+            xs = normed([a + b for a, b in zip(row_of(token_table, letter), position, strict=True)])
             xs = [a + b for a, b in zip(attended(normed(xs), keys, values), xs, strict=True)]
             hidden = [x.relu() ** 2 for x in linear(normed(xs), up)]
             xs = [a + b for a, b in zip(linear(hidden, down), xs, strict=True)]
-            losses.append(-softmax(linear(xs, unembed))[target].log())
-        loss = (1.0 / len(losses)) * sum(losses)
+            losses.append(-share_of(softmax(linear(xs, unembed)), target).log())
+        return (1.0 / len(losses)) * sum(losses)
+
+    return [parameter for table in every for row in table for parameter in row], loss_of
+
+
+def gpt_training(value: Callable[[float], Any]) -> tuple[Step, list[Any]]:
+    """A step on a name with Adam, and the parameters."""
+    parameters, loss_of = gpt(value)
+    first, second = [0.0] * len(parameters), [0.0] * len(parameters)
+    steps = 0
+
+    def step() -> float:
+        nonlocal steps
+        tokens = tokens_of(NAMES[steps % len(NAMES)])
+        loss = loss_of(tokens[:-1], tokens[1:], lambda table, letter: table[letter], lambda shares, one: shares[one])
         loss.backward()
         steps += 1
         for i, parameter in enumerate(parameters):
@@ -159,7 +178,12 @@ def gpt_step(value: Callable[[float], Any]) -> Step:
             parameter.grad = 0.0
         return float(loss.data)
 
-    return step
+    return step, parameters
+
+
+def gpt_step(value: Callable[[float], Any]) -> Step:
+    """A training step of the GPT."""
+    return gpt_training(value)[0]
 
 
 def chain(value: Callable[[float], Any], length: int) -> tuple[Any, Any]:

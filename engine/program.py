@@ -24,6 +24,7 @@ Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 WIDEST = 640  # examples at a time: beyond it, nothing is gained
 FITTING = 2**17  # numbers that stay in a processor's cache
+ENOUGH, AFFORDED = 32, 2**21  # examples of a large graph, whose steps cost more than memory; numbers even so
 KEPT = 6  # widths whose steps are kept
 
 _WITHOUT_DOMAIN = (ops.MEAN, ops.LOGSUMEXP)  # theirs is that there are operands
@@ -138,7 +139,7 @@ class Program:
         self.shared_adjoints = np.zeros((structure.shared_rows, 1))
         for one in structure.constants:
             self.shared[one.place] = one.constant
-        self.input_runs = _input_runs([one.place for one in structure.inputs])
+        self.input_runs = _input_runs(structure)
         varying, shared = _Ledger(structure.varying_rows), _Ledger(structure.shared_rows)
         (shared if self.target.shared else varying).written[self.target.place] = True
         self._acts = {group: _act(group) for group in structure.groups}
@@ -148,8 +149,8 @@ class Program:
                 self._acts[group].open(varying, shared)
         self._varying = varying
         copied = sum([act.copied for group, act in self._acts.items() if not group.shared])
-        numbers = structure.varying_rows + copied
-        self.widest = max(1, min(WIDEST, FITTING // max(1, numbers)))
+        numbers = 1 + structure.varying_rows + copied
+        self.widest = min(WIDEST, max(1, FITTING // numbers, min(ENOUGH, AFFORDED // numbers)))
         self._bound: OrderedDict[int, _Bound] = OrderedDict()
         self._once = _Bound(self, 1, shared=True)
 
@@ -172,8 +173,9 @@ class Program:
             for chunk in range(chunks):
                 start, end = chunk * count // chunks, (chunk + 1) * count // chunks
                 bound = self._bound_to(end - start)
-                for rows, columns in self.input_runs:
-                    bound.values[rows] = batch[start:end, columns].T
+                for inputs, columns in bound.inputs:
+                    inputs[:] = batch[start:end, columns].T
+                    fine = fine and surely_finite(inputs)
                 for step in bound.forward:
                     step()
                 fine = fine and bound.is_fine()
@@ -223,6 +225,7 @@ class _Bound:
             self.values = np.zeros((structure.varying_rows, width))
             self.values[structure.ones] = 1.0
             self.adjoints = np.zeros((structure.varying_rows if program.backward else 1, width))
+        self.inputs = [] if shared else [(self.values[rows], columns) for rows, columns in program.input_runs]
         self.selects = structure.selects
         self.forward: list[Step] = []
         self.backward: list[Step] = []
@@ -273,15 +276,20 @@ def surely_finite(numbers: Numbers) -> bool:
     return math.isfinite(np.vdot(flat, flat))  # which, unlike dot, never warns
 
 
-def _input_runs(places: Sequence[int]) -> list[tuple[Any, Any]]:
-    """Which rows of an array hold which columns of a batch: runs of both, or all at once where those are many."""
+def _input_runs(structure: Rolled) -> list[tuple[slice, Any]]:
+    """Which rows hold which columns of a batch: runs of both, or of rows alone where those are many."""
+    columns = {one.place: column for column, one in enumerate(structure.inputs)}
     runs: list[tuple[slice, slice]] = []
-    for column, place in enumerate(places):
-        if runs and runs[-1][0].stop == place:
+    for place in sorted(columns):
+        column = columns[place]
+        if runs and runs[-1][0].stop == place and runs[-1][1].stop == column:
             runs[-1] = slice(runs[-1][0].start, place + 1), slice(runs[-1][1].start, column + 1)
         else:
             runs.append((slice(place, place + 1), slice(column, column + 1)))
-    return runs if len(runs) <= 4 else [(np.array(places, dtype=np.intp), slice(None))]
+    if len(runs) <= 4:
+        return list(runs)
+    places = np.array(sorted(columns), dtype=np.intp)
+    return [(run, [columns[place] for place in range(run.start, run.stop)]) for run in _runs(places)]
 
 
 def _runs(places: np.ndarray[Any, Any]) -> list[slice]:

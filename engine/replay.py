@@ -171,12 +171,6 @@ class Replay:
                 f"order of replay.inputs ({listed(list(map(_name, self.inputs)), 6)}). This one has shape "
                 f"{rows.shape}.{hint}"
             )
-        if not (surely_finite(rows) or np.isfinite(rows).all()):
-            row, column = np.argwhere(~np.isfinite(rows))[0].tolist()
-            raise ValueError(
-                f"The batch has {rows[row, column]} in row {row}, column {column} ({_name(self.inputs[column])}; both "
-                "counted from 0). Leave that example out, or fill in a number."
-            )
         return rows
 
     def _as_parameters(self, parameters: Any) -> Numbers:
@@ -257,6 +251,7 @@ class Replay:
         Nothing is raised where only the branch that a condition does not take has no value.
         """
         root = self.loss if target is None else target
+        self._refuse_not_finite(rows)
         for start in range(0, len(rows), AT_A_TIME):
             part = rows[start : start + AT_A_TIME]
             columns: dict[Value, Any] = dict(zip(self.inputs, part.T, strict=True))
@@ -266,6 +261,13 @@ class Replay:
                 self._explain_values(root, self._example(part[number], parameters), start + number)
         if target is None:
             self._explain_gradient(rows, parameters)
+
+    def _refuse_not_finite(self, rows: Numbers) -> None:
+        for row, column in np.argwhere(~np.isfinite(rows))[:1].tolist():
+            raise ValueError(
+                f"The batch has {rows[row, column]} in row {row}, column {column} ({_name(self.inputs[column])}; both "
+                "counted from 0). Leave that example out, or fill in a number."
+            )
 
     def _example(self, row: Numbers, parameters: Numbers) -> dict[Value, float]:
         return dict(zip((*self.inputs, *self.parameters), (*row.tolist(), *parameters.tolist()), strict=True))
