@@ -173,10 +173,17 @@ def eager_gpt(problem: Gpt) -> Training:
 
 
 def replayed_gpt(problem: Gpt) -> Training:
-    """Letters come as one number for each of the alphabet, 0 or 1; names of one length have one recording."""
-    from engine import Replay, Value
+    """Letters come as one number for each of the alphabet, 0 or 1; names of one length have one recording.
 
-    values, loss_of = workloads.gpt(Value)
+    The largest score would be a number that Python chose, once for all names; `logsumexp` takes it out each time.
+    """
+    from engine import Replay, Value, logsumexp
+
+    def softmax(scores: list[Any]) -> list[Any]:
+        whole = logsumexp(scores)
+        return [(score - whole).exp() for score in scores]
+
+    values, loss_of = workloads.gpt(Value, softmax)
     alphabet = np.eye(workloads.END + 1)
     recordings: dict[int, Any] = {}
 

@@ -102,7 +102,17 @@ def tokens_of(name: str) -> list[int]:
     return [END, *map(LETTERS.index, name), END][: LONGEST + 1]
 
 
-def gpt(value: Callable[[float], Any]) -> tuple[list[Any], Callable[..., Any]]:
+def shifted_softmax(scores: list[Any]) -> list[Any]:
+    """Shares, less the largest score as a number, so that no power overflows."""
+    largest = max(score.data for score in scores)
+    powers = [(score - largest).exp() for score in scores]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def gpt(
+    value: Callable[[float], Any], softmax: Callable[[list[Any]], list[Any]] = shifted_softmax
+) -> tuple[list[Any], Callable[..., Any]]:
     """A GPT of single scalars: one block of 4 heads, 16 wide, with RMS norm and squared relu.
 
     Returns its parameters, and a function that gives the loss of letters and their targets, where `row_of` finds the
@@ -120,12 +130,6 @@ def gpt(value: Callable[[float], Any]) -> tuple[list[Any], Callable[..., Any]]:
 
     def linear(xs: list[Any], rows: list[list[Any]]) -> list[Any]:
         return [sum(w * x for w, x in zip(row, xs, strict=True)) for row in rows]
-
-    def softmax(scores: list[Any]) -> list[Any]:
-        largest = max(score.data for score in scores)
-        powers = [(score - largest).exp() for score in scores]
-        total = sum(powers)
-        return [power / total for power in powers]
 
     def normed(xs: list[Any]) -> list[Any]:
         scale = (sum(x * x for x in xs) / len(xs) + 1e-5) ** -0.5

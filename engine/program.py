@@ -25,7 +25,7 @@ Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 WIDEST = 640  # examples at a time: beyond it, nothing is gained
 FITTING = 2**17  # numbers that stay in a processor's cache
 ENOUGH, AFFORDED = 32, 2**21  # examples of a large graph, whose steps cost more than memory; numbers even so
-KEPT = 6  # widths whose steps are kept
+KEPT = 6  # widths of batches, and questions, whose steps are kept
 
 _WITHOUT_DOMAIN = (ops.MEAN, ops.LOGSUMEXP)  # theirs is that there are operands
 

@@ -13,9 +13,9 @@ import numpy as np
 from engine.batch import Batch
 from engine.forward import DomainError, data_of, evaluated, refuse_outdated, shown
 from engine.graph import backward_order, derivatives_by_parent, names, nodes
-from engine.program import Numbers, Program, surely_finite
+from engine.program import KEPT, Numbers, Program, surely_finite
 from engine.program_text import written
-from engine.rolled import rolled
+from engine.rolled import SUMS, rolled
 from engine.text import counted, listed, shorten
 from engine.value import Value, clone
 
@@ -92,7 +92,7 @@ class Replay:
         self._places = {parameter: place for place, parameter in enumerate(self.parameters)}
         free = {*self.inputs, *self.parameters}
         self._constants = {node: data_of(node) for node in every if not node.op and node not in free}
-        self._recorded = set(every)
+        self._recorded = dict.fromkeys(every)
         self._lock = threading.RLock()
         self._structure = rolled([loss], self.inputs, self.parameters, self._constants)
         self._program = Program(self._structure)
@@ -138,6 +138,8 @@ class Replay:
             if wanted not in self._others:
                 structure = rolled(wanted, self.inputs, self.parameters, self._constants)
                 self._others[wanted] = Program(structure, backward=False)
+                if len(self._others) > KEPT:
+                    del self._others[next(iter(self._others))]
             found, _, fine = self._others[wanted].run(rows, numbers)
         if not fine:
             for target in wanted:
@@ -219,7 +221,7 @@ class Replay:
         raise ValueError(
             f"The recorded example does not replay: {what} becomes {number:.17g}, and the graph has "
             f"{eager[node][0]:.17g}. "
-            "Local derivatives that were set by hand are not replayed. Build the graph anew."
+            "Where terms cancel until hardly a digit is left, no two ways of computing agree: record another example."
         )
 
     def _rounding_explains(self, far: Leaves, eager: Mapping[Value, tuple[float, float]]) -> bool:
@@ -227,14 +229,16 @@ class Replay:
         generator = np.random.default_rng(0)
         moved = clone(self.loss)
         furthest = dict.fromkeys(far, 0.0)
+        terms = [one for node in self._recorded if node._row in SUMS for one in node.parents if one.is_constant]
+        leaves = list(dict.fromkeys([*self.inputs, *self.parameters, *terms]))
         for _ in range(6):
-            for node in (*self.inputs, *self.parameters, *self._constants):
+            for node in leaves:
                 if node in moved:
                     moved[node].data = node.data * (1.0 + 4e-16 * generator.choice([-1.0, 1.0]))
             try:
                 moved[self.loss].refresh()
-            except DomainError:
-                return True
+            except DomainError:  # at the bound of a domain, beyond which it moved
+                continue
             now = _recorded_gradients(moved[self.loss])
             for node in far:
                 here = now.get(moved.get(node, node), (0.0, 0.0))[0]

@@ -27,7 +27,7 @@ def output_of(demo, *arguments, where):
 
 
 def numbers(pattern, text):
-    return [float(found) for found in re.findall(pattern, text)]
+    return [float(next(filter(None, found.groups()))) for found in re.finditer(pattern, text, re.MULTILINE)]
 
 
 def test_xor_needs_a_hidden_layer_and_some_luck(tmp_path):
@@ -135,3 +135,25 @@ def test_shallow_nets_alone_are_said_nothing_of_in_general(tmp_path):
     text, _ = output_of("vanishing", "--depths", "2", "4", where=tmp_path)
     assert "depth  4" in text
     assert "Yang" not in text
+
+
+def test_a_gpt_of_scalars_learns_names_and_says_why(tmp_path):
+    text, pictures = output_of("scalar_gpt", "--steps", "120", where=tmp_path)
+    text = text.replace("−", "-")
+    assert pictures == []
+    uniform, letters, pairs = numbers(r"(\d\.\d+) (?:where all|by how)", text)
+    assert uniform == pytest.approx(math.log(27), abs=1e-3)
+    rows = re.findall(r"^ +(\d+) +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
+    assert [rows[0][0], rows[-1][0]] == ["1", "120"]
+    assert float(rows[-1][2]) < pairs < letters < float(rows[0][2])
+    names = re.search(r"^new names: (.*)$", text, re.MULTILINE)[1].split(", ")
+    known = (ROOT / "demos" / "names.txt").read_text(encoding="ascii").split()
+    assert len(set(names)) == 10
+    assert not set(names) & set(known)
+    first, share = re.search(r'^after "ma": (.) (\d+)%', text, re.MULTILINE).groups()
+    (log_p,) = numbers(rf"log p\({re.escape(first)}\) is (\S+),", text)
+    assert math.exp(log_p) == pytest.approx(float(share) / 100, abs=0.01)
+    for head in re.findall(r"^head \d +(\d+)% +(\d+)% +(\d+)% ", text, re.MULTILINE):
+        assert sum(map(int, head)) == pytest.approx(100, abs=1)
+    slope, *products, rest = numbers(r"= (-?[\d.]+), the sum over|= (-?[\d.e-]+)$|together (-?[\d.e-]+)$", text)
+    assert sum(products) + rest == pytest.approx(slope, abs=0.01)
