@@ -13,9 +13,10 @@ import numpy as np
 from engine.batch import Batch
 from engine.forward import DomainError, data_of, evaluated, refuse_outdated, shown
 from engine.graph import backward_order, derivatives_by_parent, names, nodes
-from engine.program import KEPT, Numbers, Program, surely_finite
+from engine.program import KEPT, Program, surely_finite
 from engine.program_text import written
 from engine.rolled import SUMS, rolled
+from engine.rows import Numbers
 from engine.text import counted, listed, shorten
 from engine.value import Value, clone
 

@@ -356,3 +356,29 @@ def test_gradient_descent_by_hand_is_what_is_replayed():
 
 def accuracy_of_signs(outputs, targets):
     return accuracy([float(o > 0) for o in outputs], [float(t > 0) for t in targets])
+
+
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (lambda: MLP(64, [32, 10], seed=0), "cross_entropy"),
+        (lambda: MLP(2, [16, 16, 1], seed=0), "hinge"),
+        (lambda: MLP(2, [16, 16, 1], atomic=True, seed=0), "hinge"),
+        (lambda: MLP(2, [4, 1], "tanh", "sigmoid", seed=0), "binary_cross_entropy"),
+        (lambda: MLP(2, [2, 2], "sigmoid", "sigmoid", seed=0), "half_squared_error"),
+        (lambda: MLP(8, [8] * 29 + [1], "tanh", seed=0), "mse"),
+    ],
+    ids=["digits", "moons", "moons, atomic", "xor", "mazur", "vanishing"],
+)
+def test_the_nets_of_the_demos_replay_as_they_train(make, loss):
+    generator, (model, other) = np.random.default_rng(5), (make(), make())
+    examples, outputs = generator.normal(0, 1, (12, model.n_inputs)), len(model.layers[-1].neurons)
+    y = {
+        "cross_entropy": generator.integers(0, outputs, 12),
+        "hinge": generator.choice([-1.0, 1.0], 12),
+    }.get(loss, generator.random((12, outputs)))
+    histories = [
+        fit(one, examples, y, loss=loss, lr=0.01, epochs=2, batch_size=5, seed=0, engine=engine)
+        for one, engine in ((model, "replay"), (other, "eager"))
+    ]
+    assert_same((model, histories[0]), (other, histories[1]))

@@ -39,7 +39,9 @@ FLOORS = {
     "engine.answers": 5,
     "engine.points": 3.5,  # the same, with gradients that have digits or not
     "engine.rolled": 3,  # a recorded graph as arrays would compute it
-    "engine.program": 3.5,  # NumPy computing it
+    "engine.rows": 0.5,  # of arrays, whatever they are of
+    "engine.acts": 3.2,  # what each group of it does
+    "engine.program": 3.5,  # all of them, for one width of a batch after the other
     "engine.program_text": 3.5,  # and a person reading it
     "engine.replay": 4,
     "engine.rounded": 1,  # constants that make two arrays agree
@@ -111,7 +113,7 @@ EXCEPTIONS = {
 }
 COMPUTE_WITH_ARRAYS = {  # loaded late
     *("arrays", "batch", "points", "sampling", "rounded", "agreement", "compare"),
-    *("program", "replay"),
+    *("rows", "acts", "program", "replay"),
     *("situation", "hypotheses", "cross_entropy", "throughout", "repair", "catalogue", "naming"),
 }
 MODULES = sorted(path for package in ("engine", "nn") for path in (ROOT / package).glob("*.py"))

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import engine.acts
 import engine.program
+import engine.rows
 from engine import (
     DomainError,
     Replay,
@@ -1232,9 +1234,9 @@ def wrong_tanh(place, grad, out, operands, amount):
         (FORMS, ops.SIGMOID, lambda x: 1.0 / (1.0 + np.exp(-x)) + 1e-11),
         (FORMS, ops.COS, np.sin),
         (FORMS, ops.EXP, lambda x: np.exp(x) * (1.0 + 1e-11)),
-        (engine.program._AMOUNTS, ops.TANH, wrong_tanh),
-        (engine.program._AMOUNTS, ops.EXP, engine.program._AMOUNTS[ops.IDENTITY]),
-        (engine.program._AMOUNTS, ops.SUBTRACT, engine.program._AMOUNTS[ops.ADD]),
+        (engine.acts._AMOUNTS, ops.TANH, wrong_tanh),
+        (engine.acts._AMOUNTS, ops.EXP, engine.acts._AMOUNTS[ops.IDENTITY]),
+        (engine.acts._AMOUNTS, ops.SUBTRACT, engine.acts._AMOUNTS[ops.ADD]),
     ],
 )
 def test_a_wrong_form_is_caught_when_a_graph_is_recorded(monkeypatch, table, row, wrong):
@@ -1254,8 +1256,8 @@ def test_a_gradient_that_is_not_added_is_caught(monkeypatch, name):
     loss = (w * x).tanh() * (w + x).exp()
     Replay(loss, [x])
     if name == "first":
-        monkeypatch.setattr(engine.program._Ledger, "first", lambda self, places: True)
+        monkeypatch.setattr(engine.rows.Ledger, "first", lambda self, places: True)
     else:
-        monkeypatch.setattr(engine.program.Sink, "put", lambda self, adjoints, amount: [])
+        monkeypatch.setattr(engine.rows.Sink, "put", lambda self, adjoints, amount: [])
     with pytest.raises(ValueError, match="the gradient of w becomes"):
         Replay(loss, [x])
