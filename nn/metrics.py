@@ -24,12 +24,18 @@ def accuracy(outputs: Sequence[Any], targets: Sequence[Any], *, threshold: float
     if not len(outputs) or len(outputs) != len(targets):
         raise ValueError(f"Accuracy needs a target for each output; here are {len(outputs)} and {len(targets)}.")
     right = [
-        int(np.argmax(output)) == (target if np.ndim(target) == 0 else int(np.argmax(target)))
+        _largest(output) == (target if np.ndim(target) == 0 else _largest(target))
         if np.size(output) > 1
         else bool(np.ravel(output)[0] > threshold) == _is_yes(target)
         for output, target in zip(outputs, targets, strict=True)
     ]
     return sum(right) / len(right)
+
+
+def _largest(numbers: Any) -> int:
+    """Where the largest stands, the first of several."""
+    listed = numbers.ravel().tolist() if isinstance(numbers, np.ndarray) else list(numbers)
+    return listed.index(max(listed))
 
 
 def _is_yes(target: Any) -> bool:

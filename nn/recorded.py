@@ -47,12 +47,13 @@ class Recording:
         self._refuse_what_is_checked()
         row, target = example
         x = [Value(number, f"x{place}") for place, number in enumerate(row, 1)]
-        buffers = [list(numbers) for _, numbers in model.named_buffers()]
+        self._buffers = [numbers for _, numbers in model.named_buffers()]
+        before = [list(numbers) for numbers in self._buffers]
         try:
             with undisturbed(model):
                 (output,) = model.batch([x])
                 numbers_of(output)
-                changed = buffers != [list(numbers) for _, numbers in model.named_buffers()]
+                changed = before != [list(numbers) for numbers in self._buffers]
                 self.outputs: list[Value] = list(output) if isinstance(output, list | tuple) else [output]
                 self._alone = not isinstance(output, list | tuple)
                 self._classes = len(self.outputs) if self._name == "cross_entropy" and np.ndim(target) == 0 else 0
@@ -106,28 +107,39 @@ class Recording:
         found = self.replay.values(self.outputs, batch, parameters=numbers)
         return found[:, 0].tolist() if self._alone else found.tolist()  # type: ignore[no-any-return]
 
-    def agrees(self, rows: Sequence[Any], targets: Sequence[Any], numbers: Array) -> bool:
+    def agrees(self, rows: Sequence[Any], targets: Sequence[Any], numbers: Array, *, first: bool = False) -> bool:
         """Whether the engine, which computes these examples anew, comes to the same loss and gradients.
 
-        With a loss of one's own this settles as well whether it is the mean over the examples or their sum. Raises what
-        the model and the loss raise.
+        With a loss of one's own the `first` batch settles whether it is the mean over the examples or their sum. Raises
+        what the model and the loss raise.
         """
-        with undisturbed(self.model):
+        loss, eager = self._computed_anew(rows, targets)
+        batch = self.batch(rows, targets)
+        for is_mean in [True, False] if first and self._name not in LOSSES else [self.is_mean]:
+            self.is_mean = is_mean
+            found, gradient = self.loss_and_gradient(batch, numbers)
+            size = max(float(np.abs(eager).max()), float(np.abs(gradient).max()))
+            near = abs(found - loss) <= AGREEMENT * max(abs(loss), abs(found))
+            if near and float(np.abs(gradient - eager).max()) <= AGREEMENT * size:
+                return True
+        return False
+
+    def _computed_anew(self, rows: Sequence[Any], targets: Sequence[Any]) -> tuple[float, Array]:
+        """The loss of these examples and its gradients by a graph of their own; what the parameters have is kept."""
+        kept = [parameter.grad for parameter in self._parameters]
+        buffers = [list(numbers) for numbers in self._buffers]
+        try:
             loss = self._loss(self.model.batch(rows), targets)
             refuse_no_graph(loss)
             for parameter in self._parameters:
                 parameter.grad = 0.0
             pass_back(loss, infinite="error")
-            eager = np.array([parameter.grad for parameter in self._parameters])
-        batch = self.batch(rows, targets)
-        for is_mean in [self.is_mean] if self._name in LOSSES else [True, False]:
-            self.is_mean = is_mean
-            found, gradient = self.loss_and_gradient(batch, numbers)
-            size = max(float(np.abs(eager).max()), float(np.abs(gradient).max()))
-            near = abs(found - loss.data) <= AGREEMENT * max(abs(loss.data), abs(found))
-            if near and float(np.abs(gradient - eager).max()) <= AGREEMENT * size:
-                return True
-        return False
+            return loss.data, np.array([parameter.grad for parameter in self._parameters])
+        finally:
+            for parameter, grad in zip(self._parameters, kept, strict=True):
+                parameter.grad = grad
+            for numbers, were in zip(self._buffers, buffers, strict=True):
+                numbers[:] = were
 
 
 class Arrays:

@@ -168,6 +168,7 @@ class _Training:
 
     def __post_init__(self) -> None:
         self.parameters = list(dict.fromkeys([*self.model.parameters(), *self.optimizer.parameters]))
+        self.modules = list(self.model.modules())
         self.buffers = [numbers for _, numbers in self.model.named_buffers()]
         self.per_example = per_example(self.loss)
         self.good = self.best = self.state()  # the last with a finite loss; the lowest loss
@@ -178,7 +179,8 @@ class _Training:
 
     def epoch(self, epoch: int, batches: Sequence[Sequence[int]], interrupted: list[int], told: _Told) -> None:
         """One pass over the examples, and a row of the history; ends early when interrupted."""
-        self.model.train()
+        for module in self.modules:
+            module.training = True
         if epoch == 1 and self.engine != "eager":
             self.record(batches[0])
         elif self.replayed:
@@ -224,7 +226,7 @@ class _Training:
             recording = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
             batch = recording.batch(*self.data)
             arrays = Arrays(self.optimizer, self.parameters)
-            if not recording.agrees(rows, targets, arrays.numbers):
+            if not recording.agrees(rows, targets, arrays.numbers, first=True):
                 raise RecordingError(
                     "the first batch differs from its replay, as with an `if` on data or random numbers"
                 )
@@ -359,7 +361,7 @@ class _Training:
                     self.model.eval()
                     judge = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
                     replayed.judge, replayed.judged = judge, judge.batch(rows, targets)
-                    if not judge.agrees(rows[:_CHECKED], targets[:_CHECKED], numbers):
+                    if not judge.agrees(rows[:_CHECKED], targets[:_CHECKED], numbers, first=True):
                         raise RecordingError("the examples of the validation differ from their replay")
             loss, _ = replayed.judge.loss_and_gradient(replayed.judged, numbers)
             return self.per_example(loss, len(rows)), replayed.judge.outputs_of(replayed.judged, numbers)

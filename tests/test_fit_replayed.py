@@ -218,6 +218,29 @@ def _as_eager(history):
     return history
 
 
+def test_a_sum_of_ones_own_stays_a_sum_through_the_checks_of_single_examples():
+    def squares(outputs, targets):
+        return total([(o - t) ** 2 for row, wanted in zip(outputs, targets, strict=True)
+                      for o, t in zip(row, wanted, strict=True)])  # fmt: skip
+
+    first, second = both(net, TARGETS["mse"], loss=squares, epochs=4, batch_size=4, lr=0.01, seed=0)
+    assert_same(first, second)
+
+
+def test_the_gradients_of_what_a_loss_learns_beside_the_model_are_kept_too():
+    grads = []
+    for engine in ("replay", "eager"):
+        model, scale = net(), Value(1.0, "scale")
+
+        def scaled(outputs, targets, scale=scale):
+            return mse([[scale * o for o in row] for row in outputs], targets)
+
+        fit(model, X, TARGETS["mse"], loss=scaled, optimizer=SGD([*model.parameters(), scale], 0.01), epochs=3,
+            seed=0, engine=engine)  # fmt: skip
+        grads.append((scale.data, scale.grad))
+    assert grads[0] == pytest.approx(grads[1], rel=1e-10)
+
+
 def test_a_loss_that_is_neither_sum_nor_mean_is_refused():
     def largest(outputs, targets):
         return max((mse(o, t) for o, t in zip(outputs, targets.tolist(), strict=True)), key=lambda one: one.data)
