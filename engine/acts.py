@@ -117,8 +117,9 @@ class _Elementwise(Act):
 
 def _number(column: Sequence[Quantity]) -> float | None:
     """The number that is the same constant for all members, if it is."""
-    numbers = {one.constant for one in column}
-    return numbers.pop() if len(numbers) == 1 else None
+    first = column[0].constant
+    alike = all([one.constant == first and repr(one.constant) == repr(first) for one in column])  # 0 is not −0
+    return first if alike else None
 
 
 def _as_arrays(operands: Sequence[Any]) -> tuple[Any, ...]:

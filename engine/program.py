@@ -22,6 +22,7 @@ from engine.rows import Ledger, Numbers, Space
 WIDEST = 640  # examples at a time: beyond it, nothing is gained
 FITTING = 2**17  # numbers that stay in a processor's cache
 ENOUGH, AFFORDED = 32, 2**21  # examples of a large graph, whose steps cost more than memory; numbers even so
+FEW = 8000  # numbers that a BLAS sums up by itself
 KEPT = 6  # widths of batches, and questions, whose steps are kept
 
 _WITHOUT_DOMAIN = (ops.MEAN, ops.LOGSUMEXP)  # theirs is that there are operands
@@ -122,7 +123,8 @@ class _Bound(Space):
         groups = [group for group in structure.groups if group.shared == shared]
         for group in groups:
             program.acts[group].bind_forward(self)
-        self._doubtful = [values] if self.selects else [values[group.rows] for group in groups if _has_domain(group)]
+        everything = self.selects or any([_hides(group) for group in groups])
+        self._doubtful = [values] if everything else [values[group.rows] for group in groups if _has_domain(group)]
         if not program.backward:
             return
         if not shared and not program.target.shared:
@@ -140,7 +142,10 @@ class _Bound(Space):
 def surely_finite(numbers: Numbers) -> bool:
     """Whether all numbers are finite, as the sum of their squares tells; that of large ones may not tell it."""
     flat = numbers.ravel("K")
-    return math.isfinite(np.vdot(flat, flat))  # which, unlike dot, never warns
+    if flat.size <= FEW:
+        return math.isfinite(np.vdot(flat, flat))  # which, unlike dot, never warns
+    with quiet():
+        return math.isfinite(np.add.reduce(flat))  # and which, unlike this, may wait for other threads
 
 
 def _input_runs(structure: Rolled) -> list[tuple[slice, Any]]:
@@ -166,6 +171,13 @@ def _runs(places: np.ndarray[Any, Any]) -> list[slice]:
 
 def _is_active(group: Group) -> bool:
     return any([one.active for one in group.members])
+
+
+def _hides(group: Group) -> bool:
+    """Whether it may make a number of nan: x⁰ is 1, and hypot(∞, nan) is ∞."""
+    return group.row is ops.HYPOT or (
+        group.row is ops.POWER and not all(one.operands[1].constant for one in group.members)
+    )
 
 
 def _has_domain(group: Group) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from engine.batch import Batch
-from engine.forward import DomainError, data_of, evaluated, refuse_outdated, shown
+from engine.forward import DomainError, as_float, data_of, evaluated, refuse_outdated, shown
 from engine.graph import backward_order, derivatives_by_parent, names, nodes
 from engine.program import KEPT, Program, surely_finite
 from engine.program_text import written
@@ -115,7 +115,8 @@ class Replay:
         with self._lock:
             (losses,), gradient, fine = self._program.run(rows, numbers)
         if not fine:
-            self._explain(rows, numbers)
+            self._explain(rows, numbers, self.loss, losses)
+            self._explain_gradient(rows, numbers)
         return losses, Gradients(self._places, gradient)
 
     def values(self, node: Any, batch: Any, parameters: Any = None) -> Numbers:
@@ -123,10 +124,13 @@ class Replay:
 
         `batch` and `parameters` as in a call, with the same errors; ValueError for a node that was not recorded.
         """
-        wanted = tuple(node) if isinstance(node, Sequence) else (node,)
-        for one in wanted:
+        alone = isinstance(node, Value)
+        wanted = (node,) if alone else tuple(node) if isinstance(node, Iterable) else ()
+        for one in wanted if wanted or isinstance(node, Iterable) else [node]:
             if not isinstance(one, Value):
-                raise TypeError(f"values takes a recorded node or a list of them, not {shown(one)}.")
+                raise TypeError(
+                    f"values takes a recorded node or a list of them, and then the batch, not {shown(one)} as a node."
+                )
             if one not in self._recorded:
                 raise ValueError(
                     f"{one!r} was not recorded: it is not under {_name(self.loss)}. Ask for a node of the example that "
@@ -143,9 +147,9 @@ class Replay:
                     del self._others[next(iter(self._others))]
             found, _, fine = self._others[wanted].run(rows, numbers)
         if not fine:
-            for target in wanted:
-                self._explain(rows, numbers, target)
-        return found.T.copy() if isinstance(node, Sequence) else found[0]
+            for target, row in zip(wanted, found, strict=True):
+                self._explain(rows, numbers, target, row)
+        return found[0] if alone else found.T.copy()
 
     def __str__(self) -> str:
         return written(self._structure, self.loss)
@@ -157,18 +161,16 @@ class Replay:
     # What people give.
 
     def _as_batch(self, batch: Any) -> Numbers:
-        width = len(self.inputs)
-        try:
-            given = np.asarray(batch)
-            if given.dtype.kind not in "fiub" and given.size:
-                raise TypeError(f"its numbers are of dtype {given.dtype}")
-            rows: Numbers = given.astype(np.float64, copy=False)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"A batch is an array of numbers, (examples, inputs): {str(error).rstrip('.')}.") from None
+        width, rows = len(self.inputs), _as_numbers(batch, "A batch is an array of numbers, (examples, inputs)")
         if rows.shape == (0,):
             rows = rows.reshape(0, width)
         if rows.ndim != 2 or rows.shape[1] != width:
             hint = " For one example write [example]." if rows.shape == (width,) else ""
+            hint = (
+                f" Examples are rows: is it {rows.shape[::-1]} that was meant?"
+                if rows.shape[:1] == (width,) != rows.shape
+                else hint
+            )
             raise ValueError(
                 f"A batch has a row for each example, with {counted(width, 'number')}: shape (n, {width}), in the "
                 f"order of replay.inputs ({listed(list(map(_name, self.inputs)), 6)}). This one has shape "
@@ -180,22 +182,23 @@ class Replay:
         count = len(self.parameters)
         if parameters is None:
             for node, data in self._constants.items():
-                if node.data != data and data == data:
+                if data_of(node) != data:
                     raise ValueError(
                         f"The graph was changed since it was recorded: the constant {_name(node)} was {data:.6g}, and "
                         f"it is {node.data:.6g}. Record it again, or list that leaf among the parameters or the inputs."
                     )
-            return np.array([data_of(parameter) for parameter in self.parameters], dtype=np.float64)
-        numbers = np.asarray(parameters)
-        if numbers.dtype.kind not in "fiu" or numbers.shape != (count,):
+            numbers = np.array([data_of(parameter) for parameter in self.parameters], dtype=np.float64)
+        else:
+            numbers = _as_numbers(parameters, "parameters is an array of numbers")
+        if numbers.shape != (count,):
             raise ValueError(
-                f"parameters is an array of {counted(count, 'number')}, one for each of replay.parameters, and not one "
-                f"of shape {numbers.shape} and dtype {numbers.dtype}."
+                f"parameters is an array of {counted(count, 'number')}, one for each of replay.parameters, such as "
+                f"np.array([p.data for p in replay.parameters]), and this one has shape {numbers.shape}."
             )
         if not (surely_finite(numbers) or np.isfinite(numbers).all()):
             place = int(np.argmin(np.isfinite(numbers)))
             raise ValueError(f"Parameter number {place}, {_name(self.parameters[place])}, is {numbers[place]}.")
-        return numbers.astype(np.float64, copy=False)
+        return numbers
 
     # The recorded example, replayed.
 
@@ -206,7 +209,8 @@ class Replay:
         with self._lock:
             (losses,), gradient, fine = self._program.run(example, parameters)
         if not fine:
-            self._explain(example, parameters)
+            self._explain(example, parameters, self.loss, losses)
+            self._explain_gradient(example, parameters)
         eager = _recorded_gradients(self.loss)
         found = dict(zip(self.parameters, gradient.tolist(), strict=True)) | {self.loss: float(losses[0])}
         far = {
@@ -235,7 +239,7 @@ class Replay:
         for _ in range(6):
             for node in leaves:
                 if node in moved:
-                    moved[node].data = node.data * (1.0 + 4e-16 * generator.choice([-1.0, 1.0]))
+                    moved[node].data = node.data * (1.0 + 4e-16 * float(generator.choice([-1.0, 1.0])))
             try:
                 moved[self.loss].refresh()
             except DomainError:  # at the bound of a domain, beyond which it moved
@@ -250,22 +254,26 @@ class Replay:
 
     # What is not finite, told by the engine itself.
 
-    def _explain(self, rows: Numbers, parameters: Numbers, target: Value | None = None) -> None:
+    def _explain(self, rows: Numbers, parameters: Numbers, root: Value, found: Numbers) -> None:
         """Raise for the first example in which something that is needed has no value, or is not finite.
 
-        Nothing is raised where only the branch that a condition does not take has no value.
+        `found` has what was replayed for the root. Nothing is raised where only the branch that a condition does not
+        take has no value.
         """
-        root = self.loss if target is None else target
         self._refuse_not_finite(rows)
         for start in range(0, len(rows), AT_A_TIME):
             part = rows[start : start + AT_A_TIME]
             columns: dict[Value, Any] = dict(zip(self.inputs, part.T, strict=True))
-            columns |= dict(zip(self.parameters, parameters, strict=True))
+            columns |= dict(zip(self.parameters, parameters, strict=True)) | self._constants
             doubtful = np.flatnonzero(~Batch(root, columns).valid())
             for number in doubtful.tolist():
                 self._explain_values(root, self._example(part[number], parameters), start + number)
-        if target is None:
-            self._explain_gradient(rows, parameters)
+        if not np.isfinite(found).all():
+            number = int(np.argmin(np.isfinite(found)))
+            raise FloatingPointError(
+                f"Example {number} (counted from 0): {_name(root)} is {found[number]} as it is replayed, since a sum "
+                "on the way is too large for a float. Take smaller parameters or inputs of about 1."
+            )
 
     def _refuse_not_finite(self, rows: Numbers) -> None:
         for row, column in np.argwhere(~np.isfinite(rows))[:1].tolist():
@@ -275,7 +283,9 @@ class Replay:
             )
 
     def _example(self, row: Numbers, parameters: Numbers) -> dict[Value, float]:
-        return dict(zip((*self.inputs, *self.parameters), (*row.tolist(), *parameters.tolist()), strict=True))
+        """The numbers of all leaves in one example."""
+        given = zip((*self.inputs, *self.parameters), (*row.tolist(), *parameters.tolist()), strict=True)
+        return self._constants | dict(given)
 
     def _explain_values(self, root: Value, leaves: Leaves, number: int) -> None:
         try:
@@ -329,16 +339,38 @@ def _recorded_gradients(loss: Value) -> dict[Value, tuple[float, float]]:
     order = backward_order(loss)
     adjoints: dict[Value, float] = {loss: 1.0}
     sizes: dict[Value, float] = {loss: 1.0}
-    noise = 0.0
+    amounts: list[float] = []  # how far each number moves the loss
     for node in order:
         adjoint, size = adjoints[node], sizes[node]
-        noise += abs(adjoint) * max([abs(one.data) for one in (node, *node.parents) if one is node or one.is_constant])
+        largest = max([abs(one.data) for one in (node, *node.parents) if one is node or one.is_constant])
+        amounts.append(abs(adjoint) * largest if adjoint and largest else 0.0)
         for parent, derivative in derivatives_by_parent(node):
             adjoints[parent] = adjoints.get(parent, 0.0) + adjoint * derivative
             sizes[parent] = sizes.get(parent, 0.0) + size * abs(derivative)
-    noise = ROUNDING * (noise + sum([abs(adjoint * node.data) for node, adjoint in adjoints.items() if not node.op]))
+    amounts += [abs(adjoint * leaf.data) for leaf, adjoint in adjoints.items() if not leaf.op and adjoint and leaf.data]
+    noise = ROUNDING * sum(filter(math.isfinite, amounts))
     found = {node: (adjoint, ROUNDING * sizes[node]) for node, adjoint in adjoints.items() if not node.op}
     return found | {loss: (loss.data, noise)}
+
+
+def _as_numbers(given: Any, what: str) -> Numbers:
+    """An array of floats. Raises TypeError, with the first thing that is no number and its place."""
+    if np.ma.is_masked(given):
+        raise TypeError(f"{what}, and this one has masked ones: leave them out, or fill in numbers.")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # ragged
+        raise TypeError(f"{what}: {str(error).rstrip('.')}.") from None
+    if array.dtype.kind in "fiub" or not array.size:
+        return array.astype(np.float64, copy=False)
+    numbers = np.empty(array.shape)
+    for place, cell in np.ndenumerate(array):
+        try:
+            numbers[place] = as_float(cell)
+        except (TypeError, ValueError) as error:
+            where = f" at {place} (counted from 0)" if place else ""
+            raise TypeError(f"{what}, and here is {shown(cell)}{where}. {error}") from None
+    return numbers
 
 
 def _leaves(given: Iterable[Value], role: str, recorded: Sequence[Value] | None) -> tuple[Value, ...]:
