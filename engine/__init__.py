@@ -59,7 +59,7 @@ from engine.functions import (
     total,
 )
 from engine.graph import nodes
-from engine.value import Value, label_all
+from engine.value import Comparisons, Value, label_all
 
 TYPE_CHECKING = False  # as `typing` has it, without the milliseconds of importing that
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ _ROOMS = {
 
 __all__ = [
     "Backprop",
+    "Comparisons",
     "Contribution",
     "DomainError",
     "Drawing",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import get_ident  # as `threading` has it, without the milliseconds of importing that
+
 from engine import backprop, ops
 from engine.forward import as_float, data_of, evaluate, evaluated, has_value, partials, shown
 from engine.graph import nodes, recorded_derivatives
@@ -310,6 +312,29 @@ class Value(Methods):
         return f"Value({self.data!r}{grad}{label})"
 
 
+class Comparisons:
+    """Within `with Comparisons() as asked`, a list of what this thread asks of Values, such as `x1 < 2.0`.
+
+    A graph records what was computed, not what Python decided by a comparison of data.
+    """
+
+    def __enter__(self) -> list[str]:
+        asked: list[str] = []
+        self._before = _ASKED.get(get_ident())
+        _ASKED[get_ident()] = asked
+        return asked
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            del _ASKED[get_ident()]
+        else:
+            _ASKED[get_ident()] = self._before
+
+
+_ASKED: dict[int, list[str]] = {}
+"""By thread, what was asked of Values, where that is noted."""
+
+
 class Constant(Value):
     """A leaf that an expression brings along: visible, without label, and without a gradient.
 
@@ -467,6 +492,10 @@ def _ask(foreign: Any, method: str, value: Value) -> Any:
 
 def _comparable(symbol: str, value: Value, other: Any) -> float:
     """What the data of `value` is compared with: a number, or the elements of an array."""
+    if _ASKED and (asked := _ASKED.get(get_ident())) is not None:
+        asked.append(
+            f"{shorten(value.label) or 'a node'} {symbol} {shorten(getattr(other, 'label', '') or repr(other))}"
+        )
     if isinstance(other, Value):
         return data_of(other)
     if getattr(other, "shape", ()) and hasattr(other, "__array__"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from engine import Replay, Value, nodes
+from engine import Comparisons, DomainError, Replay, Value, nodes
 from engine.text import shorten
 from nn.activations import Array
 from nn.data import rate_at
@@ -15,10 +17,13 @@ from nn.layers import last_layer
 from nn.losses import LOSSES, Loss, is_sum, pass_back, refuse_no_graph
 from nn.module import Module, numbers_of, undisturbed
 from nn.norm import BatchNorm
-from nn.optim import SGD, Adam, GradientDescent, Optimizer, RMSprop, clip_gradients
+from nn.optim import SGD, Adam, GradientDescent, Optimizer, RMSprop
 
 AGREEMENT = 1e-9
 """How far, relative to the largest, gradients may be from those computed anew; a choice of Python moves them far."""
+NOISE = 1e-12
+"""The same, relative to the largest in this training: near its end loss and gradient may be nothing but rounding."""
+OF_ONE_EXAMPLE = "and a recording knows only the answer of one example"
 
 
 class RecordingError(ValueError):
@@ -50,7 +55,7 @@ class Recording:
         self._buffers = [numbers for _, numbers in model.named_buffers()]
         before = [list(numbers) for numbers in self._buffers]
         try:
-            with undisturbed(model):
+            with undisturbed(model), Comparisons() as asked:
                 (output,) = model.batch([x])
                 numbers_of(output)
                 changed = before != [list(numbers) for numbers in self._buffers]
@@ -58,20 +63,24 @@ class Recording:
                 self._alone = not isinstance(output, list | tuple)
                 self._classes = len(self.outputs) if self._name == "cross_entropy" and np.ndim(target) == 0 else 0
                 wanted = self._leaves(self._numbers_of(target))
-                recorded = self._loss([output], [wanted if self._classes or np.ndim(target) else wanted[0]])
-                refuse_no_graph(recorded)
+                self._recorded = self._loss([output], [wanted if self._classes or np.ndim(target) else wanted[0]])
+                refuse_no_graph(self._recorded)
         except Exception as error:  # whatever a person's own model or loss makes of Values
-            raise RecordingError(f"it could not be recorded from Values: {shorten(str(error), 200)}") from error
+            said = f"{type(error).__name__}: {shorten(str(error).rstrip('.'), 200)}".removesuffix(": ")
+            raise RecordingError(f"computed with Values in place of numbers it fails ({said})") from error
+        if asked:
+            raise RecordingError(f"it asks whether {asked[0]}, {OF_ONE_EXAMPLE}")
         if changed:
             raise RecordingError("the model changes its buffers")
         leaves = [*x, *wanted]
-        under = set(nodes(recorded))
+        under = set(nodes(self._recorded))
         if not under.issuperset(self.outputs):
             raise RecordingError("the loss does not use all outputs")
         self._columns = [place for place, leaf in enumerate(leaves) if leaf in under]
-        self.replay = Replay(recorded, [leaves[place] for place in self._columns], parameters)
+        self.replay = Replay(self._recorded, [leaves[place] for place in self._columns], parameters)
         self.is_mean = not is_sum(self._loss)
         """Whether the loss of a batch is the mean over its examples, and not their sum."""
+        self._largest = np.zeros(2)  # loss and gradient that were compared so far
 
     def _refuse_what_is_checked(self) -> None:
         """Binary cross-entropy refuses what is no probability, example by example; a recording would not."""
@@ -104,8 +113,14 @@ class Recording:
 
     def outputs_of(self, batch: Array, numbers: Array) -> list[Any]:
         """What the model gives for each example: a number, or a list of them."""
-        found = self.replay.values(self.outputs, batch, parameters=numbers)
-        return found[:, 0].tolist() if self._alone else found.tolist()  # type: ignore[no-any-return]
+        return self.judged(batch, numbers)[1]
+
+    def judged(self, batch: Array, numbers: Array) -> tuple[float, list[Any]]:
+        """The loss of a batch and the outputs, without gradients. Raises as the replay does."""
+        found = self.replay.values([self._recorded, *self.outputs], batch, parameters=numbers)
+        share = 1.0 / len(batch) if self.is_mean else 1.0
+        outputs = found[:, 1] if self._alone else found[:, 1:]
+        return float(found[:, 0].sum()) * share, outputs.tolist()
 
     def agrees(self, rows: Sequence[Any], targets: Sequence[Any], numbers: Array, *, first: bool = False) -> bool:
         """Whether the engine, which computes these examples anew, comes to the same loss and gradients.
@@ -117,10 +132,15 @@ class Recording:
         batch = self.batch(rows, targets)
         for is_mean in [True, False] if first and self._name not in LOSSES else [self.is_mean]:
             self.is_mean = is_mean
-            found, gradient = self.loss_and_gradient(batch, numbers)
-            size = max(float(np.abs(eager).max()), float(np.abs(gradient).max()))
-            near = abs(found - loss) <= AGREEMENT * max(abs(loss), abs(found))
-            if near and float(np.abs(gradient - eager).max()) <= AGREEMENT * size:
+            try:
+                found, gradient = self.loss_and_gradient(batch, numbers)
+            except (FloatingPointError, DomainError):
+                return False
+            sizes = np.array([max(abs(loss), abs(found)), max(np.abs(eager).max(), np.abs(gradient).max())])
+            largest = np.maximum(sizes, self._largest)
+            differences = np.array([abs(found - loss), np.abs(gradient - eager).max()])
+            if (differences <= AGREEMENT * sizes + NOISE * largest).all():
+                self._largest = largest
                 return True
         return False
 
@@ -143,72 +163,103 @@ class Recording:
 
 
 class Arrays:
-    """The parameters, and what an optimizer remembers of those that it moves, as arrays between two looks at them."""
+    """The parameters, and what an optimizer remembers of those that it moves, as arrays between two looks at them.
+
+    An optimizer of a person's own updates the Values themselves, step by step.
+    """
 
     def __init__(self, optimizer: Optimizer, parameters: Sequence[Value]) -> None:
         self._optimizer, self._parameters = optimizer, parameters
-        places = {parameter: place for place, parameter in enumerate(parameters)}
-        self._moved = np.array([places[parameter] for parameter in optimizer.parameters], dtype=np.intp)
-        self.numbers: Array = np.array([])
-        self.read()
+        self._places = {parameter: place for place, parameter in enumerate(parameters)}
+        self._moved = np.array([], dtype=np.intp)
+        self.gradient = np.array([parameter.grad for parameter in parameters])
+        self._now = self._before = self._read()  # numbers, memory and steps: together, lest Ctrl-C part them
+
+    @property
+    def numbers(self) -> Array:
+        """The parameters."""
+        return self._now[0]
+
+    @property
+    def _is_known(self) -> bool:
+        optimizer = self._optimizer
+        return type(optimizer) in KNOWN and vars(optimizer).keys().isdisjoint(("step", "update"))
+
+    def _read(self) -> tuple[Array, Any, int]:
+        optimizer = self._optimizer
+        if not self._places.keys() >= set(optimizer.parameters):
+            raise RecordingError("the optimizer has other parameters than at the start")
+        self._moved = np.array([self._places[parameter] for parameter in optimizer.parameters], dtype=np.intp)
+        memory: Any = list(np.array(optimizer.memory, dtype=float).T) if self._is_known else optimizer.memory
+        return np.array([parameter.data for parameter in self._parameters]), memory, optimizer.steps
 
     def read(self) -> None:
         """Take the numbers from the Values and the optimizer, where they may have been changed."""
-        known = self.numbers
-        self.numbers = np.array([parameter.data for parameter in self._parameters])
-        self.gradient: Array = np.array([parameter.grad for parameter in self._parameters])
-        self._memory: list[Array] = list(np.array(self._optimizer.memory, dtype=float).T)
-        if not np.array_equal(known, self.numbers):
-            self._before = self.numbers, self._memory, self._optimizer.steps
+        self._now = self._read()
+        self.gradient = np.array([parameter.grad for parameter in self._parameters])
 
     def write_back(self) -> None:
         """Give the numbers to the Values and the optimizer, for whoever looks."""
-        for parameter, data, grad in zip(self._parameters, self.numbers.tolist(), self.gradient.tolist(), strict=True):
+        numbers, memory, steps = self._now
+        for parameter, data, grad in zip(self._parameters, numbers.tolist(), self.gradient.tolist(), strict=True):
             parameter.data, parameter.grad = data, grad
-        columns = [remembered.tolist() for remembered in self._memory]
-        self._optimizer.memory = list(zip(*columns, strict=True)) if columns else [()] * len(self._moved)
+        if self._is_known:
+            columns = [remembered.tolist() for remembered in memory]
+            memory = list(zip(*columns, strict=True)) if columns else [()] * len(self._moved)
+        self._optimizer.memory, self._optimizer.steps = memory, steps
 
     def step(self, gradient: Array, clip_norm: float | None) -> None:
         """Update the parameters as the optimizer does. Raises FloatingPointError, with nothing changed, for ∞ and nan.
 
         The update rules are formulas, which hold for arrays as for numbers.
         """
-        optimizer = self._optimizer
-        self.gradient = gradient
-        before = self.numbers, self._memory, optimizer.steps
-        if callable(optimizer.lr) or type(optimizer) not in KNOWN:
-            self.write_back()
-        if type(optimizer) not in KNOWN:
-            if clip_norm is not None:
-                clip_gradients(optimizer.parameters, clip_norm)
-            optimizer.step()
-            self.read()
-            self._before = before
-            return
-        update: Callable[..., Any] = optimizer.update
-        lr = rate_at(optimizer.lr, optimizer.steps)
-        w, g = self.numbers[self._moved], gradient[self._moved]
+        optimizer, before = self._optimizer, self._now
+        numbers, memory, steps = before
         if clip_norm is not None:
-            g = _clipped(g, clip_norm)
-            self.gradient[self._moved] = g
+            gradient[self._moved] = _clipped(gradient[self._moved], clip_norm)
+        self.gradient = gradient
+        if not self._is_known:
+            self.write_back()
+            optimizer.step()
+            self._now, self._before = self._read(), before
+            return
+        if callable(optimizer.lr):
+            self.write_back()
+        lr = rate_at(optimizer.lr, steps)
+        w, g = numbers[self._moved], gradient[self._moved]
+        update: Callable[..., Any] = optimizer.update
+        optimizer.steps = steps  # which Adam's rule asks for
         with np.errstate(all="ignore"):
-            moved, *memory = update(w, g + optimizer.weight_decay * w, *self._memory, lr=lr)
-        if not all(np.isfinite(found).all() for found in (moved, *memory)):
+            moved, *remembered = update(w, g + optimizer.weight_decay * w, *memory, lr=lr)
+        if not all(np.isfinite(found).all() for found in (moved, *remembered)):
             raise FloatingPointError("a parameter would no longer be finite")
-        self._before = before
-        self.numbers = self.numbers.copy()
-        self.numbers[self._moved] = moved
-        self._memory = memory
-        optimizer.steps += 1
+        numbers = numbers.copy()
+        numbers[self._moved] = moved
+        self._now, self._before = (numbers, remembered, steps + 1), before
 
     def step_back(self) -> None:
         """Give back the numbers before the last update, with which a loss was last known to be finite."""
-        self.numbers, self._memory, self._optimizer.steps = self._before
+        self._now = self._before
         self.write_back()
 
 
 KNOWN = (GradientDescent, SGD, RMSprop, Adam)
 """The optimizers whose rules are known to be formulas; one of a person's own updates the Values themselves."""
+
+
+def random_states(model: Module) -> list[tuple[Callable[[Any], None], Any]]:
+    """The states of Python's and NumPy's random numbers, and of the model's own generators, with how to set them."""
+    states: list[tuple[Callable[[Any], None], Any]] = [
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+    ]
+    for module in model.modules():
+        for member in vars(module).values():
+            if isinstance(member, np.random.Generator):
+                states.append((partial(setattr, member.bit_generator, "state"), member.bit_generator.state))
+            elif isinstance(member, random.Random):
+                states.append((member.setstate, member.getstate()))
+    return states
 
 
 def _clipped(gradient: Array, max_norm: float) -> Array:

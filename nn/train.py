@@ -26,7 +26,7 @@ from nn.metrics import Metric, as_metrics
 from nn.module import Module, modes_kept, numbers_of
 from nn.norm import BatchNorm
 from nn.optim import GradientDescent, Optimizer, Rate, clip_gradients
-from nn.recorded import Arrays, Recording, RecordingError
+from nn.recorded import OF_ONE_EXAMPLE, Arrays, Recording, RecordingError, random_states
 
 Engine: TypeAlias = Literal["auto", "replay", "eager"]
 ENGINES = ("auto", "replay", "eager")
@@ -127,6 +127,7 @@ def fit(
         held_out,
         engine,
         looks=any(callable(metric) for metric in ([metrics] if callable(metrics) else metrics)),
+        interferes=on_epoch is not None,
     )
     cuts = _cuts(len(data[0]), batch_size, model)
     rate_at(training.optimizer.lr, training.optimizer.steps + epochs * len(cuts) - 1)  # a schedule that ends too soon
@@ -144,6 +145,8 @@ def fit(
     except KeyboardInterrupt:  # Ctrl-C pressed twice, perhaps in the midst of an update
         if training.updating:
             training.good.restore()
+        elif training.replayed:
+            training.replayed.arrays.write_back()
         raise
     finally:
         training.history.seconds = time.perf_counter() - started
@@ -164,6 +167,7 @@ class _Training:
     held_out: _Data | None
     engine: Engine
     looks: bool  # whether a metric is a function of a person's own, which may look at the model
+    interferes: bool  # whether a function is called between epochs, which may change the model
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
@@ -175,6 +179,7 @@ class _Training:
         self.lowest, self.best_epoch = math.inf, 0
         self.updating = False
         self.replayed: _Replayed | None = None
+        self.unchecked = 0  # examples done since one was computed anew
         self.history.engine = "eager"
 
     def epoch(self, epoch: int, batches: Sequence[Sequence[int]], interrupted: list[int], told: _Told) -> None:
@@ -183,9 +188,8 @@ class _Training:
             module.training = True
         if epoch == 1 and self.engine != "eager":
             self.record(batches[0])
-        elif self.replayed:
-            self.replayed.arrays.read()
-            self.check_one(epoch, batches[0][0])
+        elif epoch > 1:
+            self.resume(epoch, batches)
         sums, examples = dict.fromkeys(["loss", *self.metrics], 0.0), 0
         try:
             for batch, order in enumerate(batches, 1):
@@ -202,6 +206,9 @@ class _Training:
         finally:
             if self.replayed:
                 self.replayed.arrays.write_back()
+        self.unchecked += examples
+        if self.interferes and not self.still_agrees(batches[0][0]):
+            raise self._changed(epoch, epoch)
         row = {name: value / examples for name, value in sums.items()}
         if self.held_out is not None:
             try:
@@ -217,48 +224,84 @@ class _Training:
     def record(self, order: Sequence[int]) -> None:
         """Record the first example and replay the first batch, if that gives what the engine itself does.
 
-        Of itself this leaves a loss of a person's own alone, which may count its calls or change as training goes on.
+        A few examples more are compared where the batch is small, and not all where it is large. Of itself this leaves
+        a loss of a person's own alone, which may count its calls or change as training goes on.
         """
-        rows, targets = _taken(self.data, order)
+        self.replayed = None
+        first = list(dict.fromkeys([*order, *range(len(self.data[0]))]))[: max(_FEW, min(len(order), _MANY))]
+        rows, targets = _taken(self.data, first)
+        states = random_states(self.model)
         try:
             if self.engine == "auto" and self.name not in LOSSES:
                 raise RecordingError('the loss is a function of your own, which engine="replay" would record')
             recording = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
-            batch = recording.batch(*self.data)
-            arrays = Arrays(self.optimizer, self.parameters)
+            if any(
+                [repr(now) != repr(then) for (_, now), (_, then) in zip(random_states(self.model), states, strict=True)]
+            ):
+                raise RecordingError(f"it draws random numbers, {OF_ONE_EXAMPLE}")
+            batch, arrays = recording.batch(*self.data), Arrays(self.optimizer, self.parameters)
             if not recording.agrees(rows, targets, arrays.numbers, first=True):
                 raise RecordingError(
-                    "the first batch differs from its replay, as with an `if` on data or random numbers"
+                    f"its first examples differ from their replay, as with an `if` on data, {OF_ONE_EXAMPLE}"
                 )
+            self.replayed = _Replayed(recording, batch, arrays)
+            self.history.engine = "replay"
         except (FloatingPointError, DomainError, RuntimeWarning):  # the first step itself will tell
-            return
+            self.history.engine = "eager: an example has no value"
         except (RecordingError, ValueError, TypeError) as error:
             if self.engine == "replay":
-                raise RecordingError(f"This training can't be replayed: {error}. {_RECORDING}") from error
-            self.history.engine = f"eager: {error}"
-            return
-        self.history.engine = "replay"
-        self.replayed = _Replayed(recording, batch, arrays)
+                raise RecordingError(
+                    f"This training can't be replayed: {str(error).rstrip('.')}. Train with "
+                    'engine="eager", which builds every graph anew.'
+                ) from error
+            self.history.engine = f"eager: {str(error).rstrip('.')}"
+        finally:
+            for restore, state in states:
+                restore(state)
 
-    def check_one(self, epoch: int, example: int) -> None:
-        """Raise RecordingError where an example no longer gives what its replay does."""
+    def resume(self, epoch: int, batches: Sequence[Sequence[int]]) -> None:
+        """Take what was changed between epochs, and see whether an example still gives what its replay does.
+
+        What `on_epoch` has changed in the model is recorded anew, unless a replay was asked for. Raises RecordingError
+        for what changed otherwise.
+        """
         replayed = self.replayed
         if replayed is None:
             return
         try:
-            if replayed.recording.agrees(*_taken(self.data, [example]), replayed.arrays.numbers):
-                return
-        except (FloatingPointError, DomainError, RuntimeWarning):  # a step will tell
+            replayed.arrays.read()
+        except (RecordingError, ValueError, TypeError) as error:
+            self.replayed, self.history.engine = None, f"eager from epoch {epoch}: {error}"
             return
+        if self.unchecked < _FEW and epoch > _EARLY:
+            return
+        self.unchecked = 0
+        if not self.still_agrees(batches[epoch % len(batches)][0]):
+            if not self.interferes or self.engine == "replay":
+                raise self._changed(epoch, epoch - 1)
+            self.record(batches[0])
+
+    def still_agrees(self, example: int) -> bool:
+        """Whether an example gives what its replay does, or has no value, which a step will tell."""
+        if self.replayed is None:
+            return True
+        try:
+            return self.replayed.recording.agrees(*_taken(self.data, [example]), self.replayed.arrays.numbers)
+        except (FloatingPointError, DomainError, RuntimeWarning):
+            return True
+
+    def _changed(self, epoch: int, done: int) -> RecordingError:
         self.replayed = None
         self.history.stopped = f"stopped at epoch {epoch}"
         error = RecordingError(
-            f"Training stopped at epoch {epoch}: example {example} (counted from 0), computed anew, differs from its "
-            f"replay. {_RECORDING} The parameters are those after epoch {epoch - 1}, of which some may have come from "
-            "such examples, and the history is in this error's `history`."
+            f"Training stopped at epoch {epoch}: an example, computed anew, differs from its replay. A recording knows "
+            "the operations of one example, not the Python that chose them: what an `if` on data decided, an index, or "
+            'a number that changes is the same for every example, and for ever. Train with engine="eager", which '
+            f"builds every graph anew. The parameters are those after epoch {done}, to which such examples may have "
+            "led, and the history is in this error's `history`."
         )
         error.history = self.history
-        raise error
+        return error
 
     def step(self, epoch: int, batch: int, order: Sequence[int]) -> tuple[float, list[Any]]:
         """Forward pass, loss, backward pass, update; returns the loss and the outputs as numbers."""
@@ -350,21 +393,27 @@ class _Training:
         return self.per_example(self.loss(values, targets).data, len(rows)), outputs
 
     def _judged_by_replay(self, rows: list[Any], targets: list[Any]) -> tuple[float, list[Any]] | None:
-        """The same from a recording in evaluation mode; None where training is not replayed, or this can't be."""
+        """The same from a recording in evaluation mode; None where training is not replayed, or this can't be.
+
+        An example of every further validation is computed anew, and where it differs, all are from then on.
+        """
         replayed = self.replayed
         if replayed is None or replayed.judge is False:
             return None
-        numbers = replayed.arrays.numbers
+        numbers, validations = replayed.arrays.numbers, len(self.history.get("val_loss", ()))
         try:
-            if replayed.judge is None:
-                with modes_kept(self.model):
-                    self.model.eval()
+            with modes_kept(self.model):
+                self.model.eval()
+                if replayed.judge is None:
                     judge = Recording(self.model, (self.name, self.loss), (rows[0], targets[0]), self.parameters)
                     replayed.judge, replayed.judged = judge, judge.batch(rows, targets)
-                    if not judge.agrees(rows[:_CHECKED], targets[:_CHECKED], numbers, first=True):
-                        raise RecordingError("the examples of the validation differ from their replay")
-            loss, _ = replayed.judge.loss_and_gradient(replayed.judged, numbers)
-            return self.per_example(loss, len(rows)), replayed.judge.outputs_of(replayed.judged, numbers)
+                    seen, first = slice(0, _FEW), True
+                else:
+                    seen, first = slice(validations % len(rows), validations % len(rows) + 1), False
+                if not replayed.judge.agrees(rows[seen], targets[seen], numbers, first=first):
+                    raise RecordingError("the examples of the validation differ from their replay")
+            loss, outputs = replayed.judge.judged(replayed.judged, numbers)
+            return self.per_example(loss, len(rows)), outputs
         except (FloatingPointError, RuntimeWarning, ValueError, TypeError):
             replayed.judge = False
             return None
@@ -389,11 +438,8 @@ class _Training:
                 self.history.stopped += f", with the parameters of epoch {self.best_epoch}, the best"
 
 
-_CHECKED = 32  # examples of a validation that are computed anew before its replay is believed
-_RECORDING = (
-    "A recording knows the operations of one example, not the Python that chose them: what an `if` on data decided, an "
-    'index or a random number is the same for every example. Train with engine="eager", which builds every graph anew.'
-)
+_FEW, _MANY = 32, 256  # examples that are computed anew before a replay is believed, at least and at most
+_EARLY = 10  # epochs, each of which computes an example anew; later ones as many as one in _FEW
 
 
 @dataclass

@@ -269,36 +269,137 @@ class Noisy(Branching):
 
 def test_a_model_that_branches_on_data_is_left_to_eager_and_says_so():
     history = fit(Branching(), X[:, :1], TARGETS["mse"][:, 0], epochs=1, seed=0)
-    assert history.engine.startswith("eager: the first batch differs from its replay")
-    assert "not replayed: the first batch differs" in str(history)
-    with pytest.raises(
-        RecordingError, match=r"(?s)can't be replayed: the first batch differs.*A recording knows the op"
-    ):
+    assert history.engine == "eager: it asks whether x1 > 0.0, and a recording knows only the answer of one example"
+    assert "\nnot replayed: it asks whether x1 > 0.0" in str(history)
+    with pytest.raises(RecordingError, match=r"can't be replayed: it asks whether x1 > 0.0, .* engine=\"eager\""):
         fit(Branching(), X[:, :1], TARGETS["mse"][:, 0], epochs=1, engine="replay")
 
 
-def test_random_numbers_are_noticed():
-    assert fit(Noisy(), X[:, :1], TARGETS["mse"][:, 0], epochs=1).engine.startswith("eager: the first batch differs")
+class Secret(Branching):
+    """An `if` on plain numbers, which nobody notices."""
+
+    def __call__(self, x):
+        z = self.w * x[0]
+        return z if z.data > 0.0 else 0.1 * z
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+def test_an_if_on_plain_numbers_is_noticed_by_what_it_gives(batch_size):
+    history = fit(Secret(), X[:, :1], TARGETS["mse"][:, 0], epochs=1, batch_size=batch_size, seed=0)
+    assert history.engine.startswith("eager: its first examples differ from their replay, as with an `if` on data")
+
+
+def test_random_numbers_are_noticed_and_drawn_again():
+    losses = []
+    for engine in ("auto", "eager"):
+        random.seed(3)
+        history = fit(Noisy(), X[:, :1], TARGETS["mse"][:, 0], epochs=2, seed=0, engine=engine)
+        losses.append(history["loss"])
+    assert losses[0] == losses[1]
+    history = fit(Noisy(), X[:, :1], TARGETS["mse"][:, 0], epochs=1)
+    assert history.engine.startswith("eager: it draws random numbers")
+
+
+class Changing(Branching):
+    steep = 1.0
+
+    def __call__(self, x):
+        return self.w * x[0] * self.steep
 
 
 def test_a_model_that_goes_another_way_later_stops_with_an_explanation():
-    class Changing(Branching):
-        steep = 1.0
-
-        def __call__(self, x):
-            return self.w * x[0] * self.steep
+    def at_step_3(model, step):
+        if step == 3:
+            model.steep = 2.0
+        return 0.1
 
     model = Changing()
-
-    def steeper(epoch, model, history):
-        model.steep = 2.0
-
     with pytest.raises(
-        RecordingError, match=r"Training stopped at epoch 2: example \d+ \(.*\), computed anew, differs"
-    ) as caught:
-        fit(model, X[:, :1], TARGETS["mse"][:, 0], epochs=3, on_epoch=steeper)
-    assert caught.value.history.epochs == 1
+        RecordingError, match=r"stopped at epoch 3: an example, computed anew, differs .* A recording"
+    ) as e:
+        fit(model, X[:, :1], TARGETS["mse"][:, 0], epochs=5, lr=partial(at_step_3, model), batch_size=4, seed=0)
+    assert e.value.history.epochs == 2
     assert model.w.data != 0.5
+
+
+def steeper(epoch, model, history):
+    model.steep = float(epoch)
+
+
+def test_what_is_changed_in_a_model_between_epochs_is_recorded_anew():
+    models = [Changing(), Changing()]
+    histories = [
+        fit(model, X[:, :1], TARGETS["mse"][:, 0], epochs=4, on_epoch=steeper, seed=0, engine=engine)
+        for model, engine in zip(models, ("auto", "eager"), strict=True)
+    ]
+    assert_same(*zip(models, histories, strict=True))
+    with pytest.raises(RecordingError, match="Training stopped at epoch 3"):
+        fit(Changing(), X[:, :1], TARGETS["mse"][:, 0], epochs=4, on_epoch=steeper, engine="replay")
+
+
+def test_a_training_that_converges_is_not_stopped_by_what_is_left_of_it():
+    generator = np.random.default_rng(0)
+    examples = generator.normal(size=(20, 3))
+    model = MLP(3, [1], seed=0)
+    history = fit(model, examples, examples @ [1.0, 2.0, -1.0] + 0.5, lr=0.1, epochs=200, batch_size=4, seed=0)
+    assert history.engine == "replay"
+    assert history["loss"][-1] < 1e-25
+
+
+def test_what_is_done_to_the_optimizer_between_epochs_is_taken():
+    optimizers = []
+
+    def adam(parameters):
+        optimizers.append(Adam(parameters, 0.05))
+        return optimizers[-1]
+
+    def alternate(epoch, model, history):
+        parameters, optimizer = model.parameters(), optimizers[-1]
+        optimizer.parameters = parameters[:5] if epoch % 2 else parameters[5:]
+        optimizer.memory = [(0.0, 0.0) for _ in optimizer.parameters]
+
+    assert_same(*both(net, TARGETS["mse"], optimizer=adam, on_epoch=alternate, epochs=4, seed=0))
+
+
+def test_a_rule_that_was_put_in_place_of_the_optimizers_is_taken():
+    def halved(parameters):
+        optimizer = SGD(parameters, 0.1)
+        optimizer.update = lambda w, g, *remembered, lr: (w - lr * (g if g > 0 else 0.5 * g), *remembered)
+        return optimizer
+
+    assert_same(*both(net, TARGETS["mse"], optimizer=halved, epochs=3, seed=0))
+
+
+def test_the_validation_follows_a_model_that_judges_otherwise_than_it_learns():
+    class Warm(Changing):
+        def __call__(self, x):
+            return self.w * x[0] if self.training else self.w * x[0] * self.steep
+
+    options = {"validation": (X[:, :1], TARGETS["mse"][:, 0]), "on_epoch": steeper, "epochs": 4, "seed": 0}
+    models = [Warm(), Warm()]
+    histories = [
+        fit(model, X[:, :1], TARGETS["mse"][:, 0], engine=engine, **options)
+        for model, engine in zip(models, ("replay", "eager"), strict=True)
+    ]
+    assert_same(*zip(models, histories, strict=True))
+
+
+def test_ctrl_c_pressed_twice_leaves_a_step_whole():
+    model = net()
+
+    def rate(step):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return 0.1
+
+    optimizer = Adam(model.parameters(), rate)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, X, TARGETS["mse"], optimizer=optimizer, batch_size=7, epochs=6, shuffle=False, engine="replay")
+    other = net()
+    fit(other, X, TARGETS["mse"], optimizer=Adam(other.parameters(), 0.1), batch_size=7, epochs=3, shuffle=False)
+    assert optimizer.steps == 3
+    assert model.state_dict() == pytest.approx(other.state_dict(), rel=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +424,7 @@ def test_a_model_that_needs_plain_numbers_is_left_to_eager():
             return 1.0 * self.rows[int(x[0])]
 
     history = fit(Table(), [[0.0], [2.0], [1.0]], [0.0, 1.0, 2.0], epochs=1)
-    assert history.engine.startswith("eager: it could not be recorded from Values:")
+    assert history.engine.startswith("eager: computed with Values in place of numbers it fails (TypeError: ")
 
 
 def test_an_unknown_engine_is_refused():
