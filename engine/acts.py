@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from engine import ops
 from engine.arrays import FORMS, Array, derivatives
-from engine.rolled import Group, MatrixProduct, Quantity
-from engine.rows import Ledger, Numbers, Rows, Sink, Space, Step
+from engine.rolled import ALWAYS, Group, MatrixProduct, Quantity
+from engine.rows import Ledger, Numbers, Rows, Sink, Space, Step, Truths
+
+Places: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 
 
 def act_of(group: Group) -> Act:
@@ -40,6 +42,13 @@ class Act:
 
     def bind_backward(self, space: Space) -> None:
         """Add the steps of the backward pass."""
+        raise NotImplementedError
+
+    def leads_to(self, space: Space, here: Truths, *, compared: bool) -> Iterator[tuple[bool, Places, Truths]]:
+        """Where one is led to the operands of members to which one is led `here`; also by what a condition `compared`.
+
+        For operands that are shared or vary, their rows, and for each row the examples.
+        """
         raise NotImplementedError
 
 
@@ -87,7 +96,7 @@ class _Elementwise(Act):
     def bind_backward(self, space: Space) -> None:
         out, grad = space.values[self.group.rows], space.adjoints[self.group.rows]
         operands = space.kept[self]
-        amounts = None if space.selects else _AMOUNTS.get(self.group.row)
+        amounts = _AMOUNTS.get(self.group.row) if self.group.reach == ALWAYS else None
         if amounts is None or (self.group.row is ops.POWER and not self.numbers[1]):
             self._by_the_table(space, out, grad, operands)
             return
@@ -98,21 +107,36 @@ class _Elementwise(Act):
             space.deliver(sink, self.kinds[place], amount if steps else grad)
 
     def _by_the_table(self, space: Space, out: Numbers, grad: Numbers, operands: list[Any]) -> None:
-        """The partials of the row itself. Where a condition is in the program, what is not taken receives 0."""
+        """The partials of the row itself. What a condition does not take receives 0, whatever its derivative."""
         row, arrays, value = self.group.row, _as_arrays(operands), out.view(Array)
         wanted = [place in self.sinks for place in range(len(operands))]
         amounts = {place: space.place_for(sink, self.kinds[place], len(grad)) for place, sink in self.sinks.items()}
+        away = None if self.group.reach == ALWAYS else np.empty(grad.shape, dtype=bool)
 
         def compute() -> None:
             partials = derivatives(row, value, arrays, wanted=wanted)
             for place, amount in amounts.items():
-                np.multiply(grad, partials[place], out=amount)
-                if space.selects:
-                    amount[(grad == 0.0) | (np.asarray(partials[place]) == 0.0)] = 0.0
+                if row.selects:
+                    np.copyto(amount, np.where(partials[place], grad, 0.0))
+                else:
+                    np.multiply(grad, partials[place], out=amount)
+                if away is not None:
+                    np.copyto(amount, 0.0, where=np.logical_not(space.reached[self.group.rows], out=away))
 
         space.backward.append(compute)
         for place, sink in self.sinks.items():
             space.deliver(sink, self.kinds[place], amounts[place])
+
+    def leads_to(self, space: Space, here: Truths, *, compared: bool) -> Iterator[tuple[bool, Places, Truths]]:
+        row, operands = self.group.row, space.kept[self]
+        taken = np.asarray(FORMS[row](*operands[:2], 1.0, 0.0)) != 0.0 if row.selects else True
+        for place, (rows, kind) in enumerate(zip(self.rows, self.kinds, strict=True)):
+            if row.selects and place < 2:
+                if compared:
+                    yield kind in "SC", rows.places, here
+            else:
+                led = here & (taken if place < 3 else np.logical_not(taken)) if row.selects else here
+                yield kind in "SC", rows.places, led
 
 
 def _number(column: Sequence[Quantity]) -> float | None:
@@ -257,17 +281,19 @@ class _Many(Act):
         for number, sink in enumerate(self.sinks):
             amount = space.place_for(sink, self.kind, len(sink.rows))
             space.backward += self.amounts(space, number, spread, self.by_operand(amount))
-            if space.selects:  # what is not taken receives 0, whatever its derivative
-                space.backward.append(partial(_clear, self.by_operand(amount), spread))
+            if self.group.reach != ALWAYS:  # what is not taken receives 0, whatever its derivative
+                space.backward.append(partial(self._clear, space, amount))
             space.deliver(sink, self.kind, amount)
+
+    def _clear(self, space: Space, amount: Numbers) -> None:
+        np.copyto(amount, 0.0, where=~space.reached[self.group.rows][self.owner])
+
+    def leads_to(self, space: Space, here: Truths, *, compared: bool) -> Iterator[tuple[bool, Places, Truths]]:
+        yield self.group.shared, self.rows.places, here[self.owner]
 
     def amounts(self, space: Space, number: int, grad: Numbers, amount: Numbers) -> list[Step]:
         """The steps that compute what the operands receive."""
         raise NotImplementedError
-
-
-def _clear(amount: Numbers, grad: Numbers) -> None:
-    np.copyto(amount, 0.0, where=grad == 0.0)
 
 
 class _Total(_Many):
@@ -316,6 +342,10 @@ class _Dot(_Many):
             if any(one.active for one in side)
         ]
         self.sinks = [Sink(rows, ledger) for rows, _ in self._sides]
+
+    def leads_to(self, space: Space, here: Truths, *, compared: bool) -> Iterator[tuple[bool, Places, Truths]]:
+        yield from super().leads_to(space, here, compared=compared)
+        yield self.group.shared, self.other_rows.places, here[self.owner]
 
     def bind_forward(self, space: Space) -> None:
         x, y = space.kept[self] = self.read(space, self.rows), self.read(space, self.other_rows)
@@ -462,8 +492,8 @@ class _MatrixProduct(Act):
         W, X = space.kept[self]
         rows = space.adjoints[self.group.rows]
         delta = self._flat(rows)
-        if space.selects:
-            W, X = self._used(space, delta, W, X)
+        if self.group.reach != ALWAYS:
+            W, X = self._used(space, W, X)
         if self.weight_sink:
             view = self.weight_sink.view(space.shared_adjoints)
             amount = np.empty((len(self.W), 1)) if view is None else view
@@ -480,13 +510,25 @@ class _MatrixProduct(Act):
             space.backward.append(partial(np.matmul, W.T, delta, out=self._flat(amount)))
             space.backward += self.input_sink.put(space.adjoints, amount)
 
-    def _used(self, space: Space, delta: Numbers, W: Numbers, X: Numbers) -> tuple[Numbers, Numbers]:
+    def _used(self, space: Space, W: Numbers, X: Numbers) -> tuple[Numbers, Numbers]:
         """W and X with 0 for what passes nothing on: a branch that is not taken need not have a value."""
         used_W, used_X = np.empty_like(W), np.empty_like(X)
 
         def copy() -> None:
-            np.copyto(used_W, np.where(delta.any(axis=1, keepdims=True), W, 0.0))
-            np.copyto(used_X, np.where(delta.any(axis=0), X, 0.0))
+            here = space.reached[self.group.rows].reshape(len(W), -1)
+            np.copyto(used_W, np.where(here.any(axis=1, keepdims=True), W, 0.0))
+            np.copyto(used_X, np.where(here.any(axis=0), X, 0.0))
 
         space.backward.append(copy)
         return used_W, used_X
+
+    def leads_to(self, space: Space, here: Truths, *, compared: bool) -> Iterator[tuple[bool, Places, Truths]]:
+        units = here.reshape(self.shape[0], self.group.columns, -1)
+        columns: Truths = np.logical_or.reduce(units, axis=0)
+        yield False, self.inputs.places, np.tile(columns, (len(self.group.X), 1))
+        of_a_unit: Truths = np.logical_or.reduce(units, axis=(1, 2), keepdims=True).reshape(-1, 1)
+        yield True, self.W.places, np.repeat(of_a_unit, self.shape[1], axis=0)
+        if self.bias:
+            each: Truths = np.logical_or.reduce(here, axis=1, keepdims=True)
+            each = of_a_unit if self.group.bias_of_a_unit else each
+            yield True, self.bias.places, each

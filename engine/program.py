@@ -16,8 +16,8 @@ import numpy as np
 from engine import ops
 from engine.acts import act_of
 from engine.arrays import quiet
-from engine.rolled import Group, Rolled
-from engine.rows import Ledger, Numbers, Space
+from engine.rolled import ALWAYS, NEVER, SOMETIMES, Group, Rolled
+from engine.rows import Ledger, Numbers, Space, Truths
 
 WIDEST = 640  # examples at a time: beyond it, nothing is gained
 FITTING = 2**17  # numbers that stay in a processor's cache
@@ -37,6 +37,7 @@ class Program:
         self.backward = backward and self.target.active
         self.shared = np.zeros((structure.shared_rows, 1))
         self.shared_adjoints = np.zeros((structure.shared_rows, 1))
+        self.shared_reached = np.zeros((structure.shared_rows, 1), dtype=bool)
         for one in structure.constants:
             self.shared[one.place] = one.constant
         self.input_runs = _input_runs(structure)
@@ -46,6 +47,8 @@ class Program:
         for group in reversed(structure.groups if self.backward else []):
             if _is_active(group):
                 self.acts[group].open(varying, shared)
+        self.branching = [group for group in reversed(structure.groups) if _branches(group)]
+        """The groups from which the backward pass goes on sometimes."""
         self.cleared = _runs(np.flatnonzero(varying.from_zero))
         """The rows whose adjoints start from 0."""
         copied = sum([act.copied for group, act in self.acts.items() if not group.shared])
@@ -67,6 +70,7 @@ class Program:
         chunks = math.ceil(count / self.widest)
         with quiet():
             self.shared[:known, 0] = parameters
+            self.shared_reached.fill(False)
             for step in self._once.forward:
                 step()
             fine = self._once.is_fine()
@@ -99,6 +103,27 @@ class Program:
             gradient = adjoints[:known, 0].copy()
             return targets, gradient, fine and surely_finite(gradient)
 
+    def led_to(self, space: Space, *, compared: bool) -> tuple[Truths, Truths]:
+        """Where one is led from the targets, to numbers that vary and to shared ones, by the branches taken.
+
+        With what conditions `compared` all is told that values rest on; without it, under branches, what the backward
+        pass reaches.
+        """
+        varying, shared = (np.zeros(values.shape, dtype=bool) for values in (space.values, self.shared))
+        for target in self.structure.targets:
+            (shared if target.shared else varying)[target.place] = True
+        for group in reversed(self.structure.groups) if compared else self.branching:
+            here = (shared if group.shared else varying)[group.rows]
+            if group.reach == ALWAYS and not compared:
+                here = np.ones_like(here)
+            home = self._once if group.shared else space
+            for is_shared, places, led in self.acts[group].leads_to(home, here, compared=compared):
+                if is_shared:
+                    np.logical_or.at(shared, places, led.any(axis=1, keepdims=True))
+                else:
+                    np.logical_or.at(varying, places, led)
+        return varying, shared
+
     def _bound_to(self, width: int) -> _Bound:
         bound = self._bound.get(width)
         if bound is None:
@@ -118,25 +143,41 @@ class _Bound(Space):
             values = np.zeros((structure.varying_rows, width))
             values[structure.ones] = 1.0
             adjoints = np.zeros((structure.varying_rows if program.backward else 1, width))
-        super().__init__(values, adjoints, program.shared, program.shared_adjoints, selects=structure.selects)
+        reached = program.shared_reached if shared else np.zeros(values.shape, dtype=bool)
+        super().__init__(values, adjoints, program.shared, program.shared_adjoints, reached)
         self.inputs = [] if shared else [(values[rows], columns) for rows, columns in program.input_runs]
         groups = [group for group in structure.groups if group.shared == shared]
         for group in groups:
             program.acts[group].bind_forward(self)
-        everything = self.selects or any([_hides(group) for group in groups])
+        self._program, self._selects = program, structure.selects
+        everything = structure.selects or any([_hides(group) for group in groups])
         self._doubtful = [values] if everything else [values[group.rows] for group in groups if _has_domain(group)]
+        if structure.selects:  # what all examples share is looked at with each of them, which may need it
+            self._doubtful = [] if shared else [values, program.shared]
         if not program.backward:
             return
         if not shared and not program.target.shared:
             adjoints[program.target.place] = 1.0
+        if program.branching and not shared:
+            self.backward.append(self._find_reached)
         self.backward += [partial(adjoints[rows].fill, 0.0) for rows in program.cleared if not shared]
         for group in reversed(groups):
             if _is_active(group):
                 program.acts[group].bind_backward(self)
 
+    def _find_reached(self) -> None:
+        varying, shared = self._program.led_to(self, compared=False)
+        np.copyto(self.reached, varying)
+        self._program.shared_reached |= shared
+
     def is_fine(self) -> bool:
-        """Whether no operation has left its domain, surely."""
-        return all([surely_finite(values) for values in self._doubtful])
+        """Whether no operation that is needed has left its domain, surely."""
+        if all([surely_finite(values) for values in self._doubtful]):
+            return True
+        if not self._selects:
+            return False
+        varying, shared = self._program.led_to(self, compared=True)
+        return not ((varying & ~np.isfinite(self.values)).any() or (shared & ~np.isfinite(self.shared)).any())
 
 
 def surely_finite(numbers: Numbers) -> bool:
@@ -171,6 +212,13 @@ def _runs(places: np.ndarray[Any, Any]) -> list[slice]:
 
 def _is_active(group: Group) -> bool:
     return any([one.active for one in group.members])
+
+
+def _branches(group: Group) -> bool:
+    """Whether the backward pass goes on from it to some operands sometimes."""
+    return group.reach > NEVER and any(
+        [operand.reach == SOMETIMES for one in group.members for operand in (*one.operands, *one.weights)]
+    )
 
 
 def _hides(group: Group) -> bool:

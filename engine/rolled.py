@@ -16,6 +16,7 @@ from engine.graph import forward_order
 from engine.ops import Primitive
 from engine.value import Value
 
+NEVER, SOMETIMES, ALWAYS = range(3)
 SUMS = (ops.ADD, ops.TOTAL, ops.DOT)
 OF_MANY = (ops.TOTAL, ops.MEAN, ops.DOT, ops.LOGSUMEXP, ops.SOFTMAX)  # rows of any number of operands
 
@@ -26,8 +27,9 @@ class Quantity:
 
     It is `shared` where all examples have the same, and `active` where a parameter moves it. A weighted sum has the row
     DOT, what varies as its operands, and the shared `weights`, one for each operand and a bias where there is one more.
-    A leaf that never changes has its number as the `constant`. `place` is its row in the array of the shared numbers,
-    or in that of the numbers that vary.
+    A leaf that never changes has its number as the `constant`. The backward pass reaches it ALWAYS, SOMETIMES, where it
+    is under the branch of a condition, or NEVER, where conditions only compare it. `place` is its row in the array of
+    the shared numbers, or in that of the numbers that vary.
     """
 
     row: Primitive
@@ -39,6 +41,7 @@ class Quantity:
     constant: float | None = None
     weights: tuple[Quantity, ...] = ()
     level: int = 0
+    reach: int = ALWAYS
     place: int = -1
 
     @property
@@ -68,6 +71,11 @@ class Group:
     def shared(self) -> bool:
         """Whether all examples have the same."""
         return self.members[0].shared
+
+    @property
+    def reach(self) -> int:
+        """Whether the backward pass reaches the members, which are alike in this."""
+        return self.members[0].reach
 
     @property
     def rows(self) -> slice:
@@ -140,13 +148,16 @@ def rolled(
     `constants` has the numbers of the other leaves.
     """
     rolling = _Rolling(targets, inputs, parameters, constants)
+    selects = any([one.row.selects for one in rolling.made])
+    if selects:
+        _mark_reach([rolling.quantities[node] for node in targets], [*rolling.quantities.values(), *rolling.made])
     found = Rolled(
         _grouped(rolling.made),
         [rolling.quantities[node] for node in inputs],
         [rolling.quantities[node] for node in parameters],
         rolling.constants,
         [rolling.quantities[node] for node in targets],
-        any([one.row.selects for one in rolling.made]),
+        selects,
     )
     _place(found)
     return found
@@ -301,6 +312,21 @@ def _sums(
     return sums, absorbed
 
 
+def _mark_reach(targets: Sequence[Quantity], every: Sequence[Quantity]) -> None:
+    """Say of every quantity whether the backward pass reaches it; a condition passes nothing to what it compares."""
+    for one in every:
+        one.reach = NEVER
+    for one in targets:
+        one.reach = ALWAYS
+    for one in sorted(set(every), key=lambda one: -one.number):
+        for place, operand in enumerate((*one.operands, *one.weights)):
+            reach = one.reach
+            if one.row.selects:
+                reach = NEVER if place < 2 else min(reach, SOMETIMES)
+            operand.reach = max(operand.reach, reach)
+        one.active = one.active and one.reach > NEVER
+
+
 # From quantities to groups.
 
 
@@ -310,9 +336,9 @@ def _grouped(made: Sequence[Quantity]) -> list[Group]:
     columns: dict[tuple[object, ...], list[Quantity]] = {}
     for one in made:
         if one.weights:
-            columns.setdefault((one.level, one.operands, one.bias is None), []).append(one)
+            columns.setdefault((one.level, one.operands, one.bias is None, one.reach), []).append(one)
         else:
-            alike.setdefault((one.level, one.row, one.shared, *_likeness(one)), []).append(one)
+            alike.setdefault((one.level, one.row, one.shared, one.reach, *_likeness(one)), []).append(one)
     groups = [Group(members[0].row, members) for members in alike.values()] + list(_matrix_products(columns.values()))
     return sorted(groups, key=lambda group: (not group.shared, group.members[0].level))
 
@@ -335,7 +361,7 @@ def _matrix_products(columns: Iterable[list[Quantity]]) -> Iterable[MatrixProduc
         first = column[0]
         weights = tuple([one.weights[: len(one.operands)] for one in column])
         active = tuple([x.active for x in first.operands])
-        products.setdefault((first.level, first.bias is None, active, weights), []).append(column)
+        products.setdefault((first.level, first.bias is None, first.reach, active, weights), []).append(column)
     for found in products.values():
         yield MatrixProduct(list(zip(*found, strict=True)))
 

@@ -11,6 +11,7 @@ import numpy as np
 Step: TypeAlias = Callable[[], Any]
 """A call of NumPy on arrays that stay where they are, to be repeated."""
 Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Truths: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Rows:
@@ -115,16 +116,16 @@ class Space:
     """The numbers of one width of a batch, or those that all examples share, and the steps that compute them.
 
     `values` and `adjoints` have a row for each number and a column for each example; `shared` and `shared_adjoints` are
-    those of what all examples share, with one column. `selects` tells of a condition among the groups. `kept` has what
-    a group has read or computed for its backward pass.
+    those of what all examples share, with one column. `reached` tells where the backward pass reaches a number,
+    if there are conditions. `kept` has what a group has read or computed for its backward pass.
     """
 
     def __init__(
-        self, values: Numbers, adjoints: Numbers, shared: Numbers, shared_adjoints: Numbers, *, selects: bool
+        self, values: Numbers, adjoints: Numbers, shared: Numbers, shared_adjoints: Numbers, reached: Truths
     ) -> None:
         self.values, self.adjoints = values, adjoints
         self.shared, self.shared_adjoints = shared, shared_adjoints
-        self.selects = selects
+        self.reached = reached
         self.forward: list[Step] = []
         self.backward: list[Step] = []
         self.kept: dict[Any, Any] = {}

@@ -26,6 +26,7 @@ from engine import (
     Value,
     atan2,
     build,
+    cbrt,
     dot,
     exp,
     hypot,
@@ -1302,3 +1303,26 @@ def test_an_input_at_which_a_derivative_is_infinite_can_be_recorded():
     x, w = Value(0.0, "x"), Value(0.5, "w")
     replay = Replay(w * (x * 3.0).tanh() + sqrt(x) + mean([exp(Value(n)) for n in (0.3, 0.58, -0.81)]), [x], [w])
     assert replay([[0.0]])[1][w] == 0.0
+
+
+def test_a_condition_elsewhere_does_not_hide_a_derivative_without_a_value():
+    x, w = Value(0.5, "x"), Value(0.3, "w")
+    replay = Replay(cbrt(w * x) + build("r = 1 if x > 0 else 0", x=x).loss, [x], [w])
+    with pytest.raises(FloatingPointError, match=r"Example 0 .*no value .nan."):
+        replay([[0.0]])
+
+
+def test_nets_under_a_branch_that_is_not_taken_are_left_alone():
+    x, y = Value(0.5, "x"), Value(1.0, "y")
+    ws = leaves("w", uniform(6))
+    under = [dot(ws[:2], [log(x), y], ws[2]).tanh(), dot(ws[3:5], [log(x), y], ws[5]).tanh()]
+    both = build("r = p*q if x > 0 else p2", p=under[0], q=under[1], x=x, p2=ws[0] * y).loss
+    replay = Replay(both * both, [x, y], ws)
+    batch = [[0.5, 1.0], [-1.0, 2.0], [0.25, -1.0], [0.0, 1.0]]
+    losses, gradients = replay(batch)
+    expected = np.zeros(6)
+    for row, loss in zip(batch, losses, strict=True):
+        right, gradient, _, _ = eager(replay, [row])
+        assert loss == pytest.approx(right[0], rel=1e-12)
+        expected += gradient
+    assert gradients.array == pytest.approx(expected, rel=1e-12)
