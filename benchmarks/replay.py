@@ -452,13 +452,15 @@ def main() -> None:
     parser.add_argument("--picture", metavar="FILE.svg", type=Path, help="draw them there, with matplotlib")
     parser.add_argument("--figures", metavar="FILE", type=Path, help="take them from what --json wrote, not measured")
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error("--rounds takes a number from 1 on")
     if arguments.figures:
         told = json.loads(arguments.figures.read_text(encoding="utf-8"))
     else:
         told = everything(arguments.only or known, arguments.rounds, arguments.seconds)
     print(f"{told['machine']}\nnot installed: {', '.join(told['missing']) or 'none'}\n")
-    print((in_markdown if arguments.markdown else in_columns)(table(told["steps"])))
-    print()
+    if told["steps"]:
+        print((in_markdown if arguments.markdown else in_columns)(table(told["steps"])), end="\n\n")
     for name, times in told["steps"].items():
         if ATOMIC in times:
             slower = ratio(times[ATOMIC] / times[REPLAY])

@@ -16,6 +16,8 @@ parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()
 if options.steps < 1:
     parser.error("--steps takes a number from 1 on")
+if options.seed < 0:
+    parser.error("--seed takes a number from 0 on")
 generator = np.random.default_rng(options.seed)
 
 # 400 first names from many languages, of which 50, drawn at random, are held out. A dot begins and ends each.
@@ -198,7 +200,7 @@ def log_p(logits):
 
 target = log_p(logits)
 target.label, logits[LETTERS.index(first)].label = f"log p({first})", f"logit({first})"
-print(f"log p({first}) is {target.data:.2f}, and on average".replace("-", "−"))
+print(f"log p({first}) is {target.data:.2f}, and on average it would be".replace("-", "−"))
 
 # What is a letter worth? Put the 25 others in its place.
 for place, letter in enumerate(TEXT):

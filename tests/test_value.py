@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import engine
 from engine import (
     Backprop,
+    Comparisons,
     DomainError,
     Value,
     build,
@@ -758,3 +759,16 @@ def test_operations_between_values_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (np.float64(1e308) * Value(10.0)).data == math.inf
+
+
+def test_comparisons_are_noted_where_that_is_asked_for():
+    x, y = Value(1.0, "x"), Value(2.0)
+    assert x < y
+    with Comparisons() as asked:
+        assert x < 3
+        with Comparisons() as inner:
+            assert y >= x
+        assert max(x, y) is y
+    assert x <= y
+    assert asked == ["x < 3", "a node > x"]
+    assert inner == ["a node >= x"]
