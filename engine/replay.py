@@ -151,6 +151,10 @@ class Replay:
                 self._explain(rows, numbers, target, row)
         return found[0] if alone else found.T.copy()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or what was pickled, records its own graph."""
+        return Replay, (self.loss, self.inputs, self.parameters)
+
     def __str__(self) -> str:
         return written(self._structure, self.loss)
 

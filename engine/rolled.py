@@ -243,47 +243,71 @@ class _Rolling:
         return self._make(node._row, operands)
 
     def _sum(self, parts: Sequence[Part]) -> Quantity:
-        weighted: list[tuple[Quantity, Quantity, Value]] = []
-        products: list[tuple[Quantity, Quantity, Value]] = []
-        shared: list[Quantity] = []
-        terms: list[Quantity] = []
-        for node, factors in parts:
-            one, other = [self.quantities[factor] for factor in (*factors, *factors)][:2]
-            if len(factors) == 1:
-                (shared if one.shared else terms).append(one)
-            elif one.shared and other.shared:
-                shared.append(self._make(ops.MULTIPLY, (one, other)))
-            elif one.shared or other.shared:
-                weighted.append((one, other, node) if one.shared else (other, one, node))
-            else:
-                products.append((one, other, node))
-        if not any([w.active or node._row is ops.DOT for w, _, node in weighted]):  # 0.5·a² + 0.5·b² is no neuron
-            products += weighted
-            weighted = []
-        if len(products) == 1 or (products and any(one.shared for one, _, _ in products)):
-            made = [self._make(ops.MULTIPLY, (one, other)) for one, other, _ in products]
-            for one, (_, _, node) in zip(made, products, strict=True):
-                one.node = node if node._row is ops.MULTIPLY else None
-            terms = [*made, *terms]
-        elif products:
-            terms.insert(0, self._make(ops.DOT, [*(one for one, _, _ in products), *(x for _, x, _ in products)]))
-        if len(shared) > 1:
-            shared = [self._make(ops.TOTAL, shared)]
-        if weighted:  # in one order, whatever order a neuron lists its inputs in
-            weighted.sort(key=lambda product: product[1].number)
-            terms.insert(0, self._make(ops.DOT, [x for _, x, _ in weighted], [*(w for w, _, _ in weighted), *shared]))
+        """The sum of some parts, as a weighted sum, a sum of products, and what is added to them."""
+        terms = self._sorted(parts)
+        added = terms.varying
+        if len(terms.products) == 1 or any([one.shared for one, _, _ in terms.products]):
+            added = [*[self._product(*factors) for factors in terms.products], *added]
+        elif terms.products:
+            left, right, _ = zip(*terms.products, strict=True)
+            added = [self._make(ops.DOT, [*left, *right]), *added]
+        shared = [self._make(ops.TOTAL, terms.shared)] if len(terms.shared) > 1 else terms.shared
+        if terms.weighted:  # in one order, whatever order a neuron lists its inputs in
+            terms.weighted.sort(key=lambda factors: factors[1].number)
+            weights, inputs, _ = zip(*terms.weighted, strict=True)
+            added = [self._make(ops.DOT, inputs, [*weights, *shared]), *added]
             shared = []
-        alike = len({(one.row, one.level) for one in terms}) == 1 and len(set(terms)) == len(terms)
-        if len(terms) > 1 and (alike or len(terms) + len(shared) > 2):
-            terms = [self._make(ops.TOTAL, terms)]
-        terms += shared
-        return self._make(ops.ADD, terms) if len(terms) == 2 else terms[0]
+        alike = len({(one.row, one.level) for one in added}) == 1 and len(set(added)) == len(added)
+        if len(added) > 1 and (alike or len(added) + len(shared) > 2):
+            added = [self._make(ops.TOTAL, added)]
+        added = [*added, *shared]
+        return self._make(ops.ADD, added) if len(added) == 2 else added[0]
+
+    def _sorted(self, parts: Sequence[Part]) -> _Terms:
+        terms = _Terms()
+        for node, factors in parts:
+            one, *others = [self.quantities[factor] for factor in factors]
+            if not others:
+                (terms.shared if one.shared else terms.varying).append(one)
+                continue
+            (other,) = others
+            if one.shared and other.shared:
+                terms.shared.append(self._make(ops.MULTIPLY, (one, other)))
+            elif one.shared or other.shared:
+                terms.weighted.append((one, other, node) if one.shared else (other, one, node))
+            else:
+                terms.products.append((one, other, node))
+        if not any([w.active or node._row is ops.DOT for w, _, node in terms.weighted]):  # 0.5·a² + 0.5·b² is no neuron
+            terms.products, terms.weighted = [*terms.products, *terms.weighted], []
+        return terms
+
+    def _product(self, one: Quantity, other: Quantity, node: Value) -> Quantity:
+        made = self._make(ops.MULTIPLY, (one, other))
+        made.node = node if node._row is ops.MULTIPLY else None
+        return made
+
+
+Factors: TypeAlias = tuple[Quantity, Quantity, Value]
+"""Two factors, and the node of their product."""
+
+
+@dataclass
+class _Terms:
+    """What a sum adds up: weights times what varies, products of what varies, and terms, shared ones and others."""
+
+    weighted: list[Factors] = field(default_factory=list)
+    products: list[Factors] = field(default_factory=list)
+    shared: list[Quantity] = field(default_factory=list)
+    varying: list[Quantity] = field(default_factory=list)
 
 
 def _sums(
     order: Sequence[Value], varying: Collection[Value], targets: Sequence[Value]
 ) -> tuple[dict[Value, list[Part]], set[Value]]:
-    """The parts of every sum that varies, and the nodes that become part of one: sums and products used there alone."""
+    """The parts of every sum that varies, and the nodes that become part of one: sums and products used there alone.
+
+    A DOT has a part of two factors for each pair of its operands.
+    """
     uses = Counter(parent for node in order for parent in node.parents)
     asked = set(targets)
     sums: dict[Value, list[Part]] = {}
@@ -375,7 +399,7 @@ def _place(found: Rolled) -> None:
     for leaf in [*found.parameters, *found.constants]:
         leaf.place = next(rows)
     home: dict[Quantity, Group | None] = {one: group for group in found.groups for one in group.members}
-    home |= dict.fromkeys(found.inputs)
+    home |= dict.fromkeys(found.inputs)  # None: the batch
     wished: dict[Group | None, list[MatrixProduct]] = {}
     for group in found.groups:
         if isinstance(group, MatrixProduct):
@@ -412,7 +436,11 @@ def _place_block(
     fixed: bool = False,
     computed: bool = True,
 ) -> list[Quantity]:
-    """Give the members rows in an order that the products which read them want, with ones after it for their biases."""
+    """Give the members rows in an order that the products which read them want, with ones after it for their biases.
+
+    The members of a matrix product are in a `fixed` order. Ones may stand amid inputs, but not amid `computed` members,
+    whose rows follow each other.
+    """
     wanted = products[0].inputs if products else []
     if fixed:
         wanted = wanted if members[: len(wanted)] == wanted else []

@@ -130,19 +130,24 @@ class Space:
         self.backward: list[Step] = []
         self.kept: dict[Any, Any] = {}
 
+    def _of_all(self, kind: str) -> bool:
+        """Whether operands of that kind are shared by all examples, and these numbers are not."""
+        return kind in "SC" and self.values is not self.shared
+
     def read(self, rows: Rows, kind: str, steps: list[Step], *, whole: bool = False) -> Numbers:
         """The values of operands of one kind."""
-        return rows.read(self.shared if kind in "SC" else self.values, steps, whole=whole)
+        return rows.read(self.shared if self._of_all(kind) else self.values, steps, whole=whole)
 
     def deliver(self, sink: Sink, kind: str, amount: Numbers) -> None:
         """Pass an amount on to operands of one kind; what all examples share receives the sum over them."""
-        if kind in "SC" and self.values is not self.shared:
+        if self._of_all(kind):
             summed = np.empty((len(amount), 1))
             self.backward.append(partial(np.add.reduce, amount, 1, None, summed, True))
-            amount = summed
-        self.backward += sink.put(self.shared_adjoints if kind in "SC" else self.adjoints, amount)
+            self.backward += sink.put(self.shared_adjoints, summed)
+        else:
+            self.backward += sink.put(self.adjoints, amount)
 
     def place_for(self, sink: Sink, kind: str, rows: int) -> Numbers:
         """An array for an amount: the adjoints themselves, where they may be computed in place."""
-        view = sink.view(self.adjoints) if kind in "VX" or self.values is self.shared else None
+        view = None if self._of_all(kind) else sink.view(self.adjoints)
         return np.empty((rows, self.values.shape[1])) if view is None else view

@@ -1,7 +1,9 @@
 """A graph recorded for one example and replayed for many: the engine's own losses and gradients, as matrices."""
 
+import copy
 import itertools
 import math
+import pickle
 import random
 import re
 import tracemalloc
@@ -1326,3 +1328,12 @@ def test_nets_under_a_branch_that_is_not_taken_are_left_alone():
         assert loss == pytest.approx(right[0], rel=1e-12)
         expected += gradient
     assert gradients.array == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda replay: pickle.loads(pickle.dumps(replay))])
+def test_a_copy_records_its_own_graph(copied):
+    replay, graph = replay_of("L = tanh(a*x + b)", "x", a=0.5, b=1.0, x=1.0)
+    other = copied(replay)
+    graph["a"].data = 2.0
+    assert other([[1.0]])[0].tolist() == pytest.approx([math.tanh(1.5)])
+    assert other.parameters[0] is not graph["a"]
