@@ -16,7 +16,7 @@ import numpy as np
 from engine import ops
 from engine.acts import act_of
 from engine.arrays import quiet
-from engine.rolled import ALWAYS, NEVER, SOMETIMES, Group, Rolled
+from engine.rolled import ALWAYS, NEVER, SOMETIMES, Group, MatrixProduct, Rolled
 from engine.rows import Ledger, Numbers, Space, Truths
 
 WIDEST = 640  # examples at a time: beyond it, nothing is gained
@@ -40,7 +40,9 @@ class Program:
         self.shared_reached = np.zeros((structure.shared_rows, 1), dtype=bool)
         for one in structure.constants:
             self.shared[one.place] = one.constant
-        self.input_runs = _input_runs(structure)
+        told = _told_by_gradients(structure) if self.backward else set()
+        self.input_runs = [(rows, columns, told >= _places(rows)) for rows, columns in _input_runs(structure)]
+        """Rows of inputs, their columns of a batch, and whether the gradient tells of what is not finite there."""
         varying, shared = Ledger(structure.varying_rows), Ledger(structure.shared_rows)
         (shared if self.target.shared else varying).written[self.target.place] = True
         self.acts = {group: act_of(group) for group in structure.groups}
@@ -77,9 +79,9 @@ class Program:
             for chunk in range(chunks):
                 start, end = chunk * count // chunks, (chunk + 1) * count // chunks
                 bound = self._bound_to(end - start)
-                for inputs, columns in bound.inputs:
+                for inputs, columns, told in bound.inputs:
                     inputs[:] = batch[start:end, columns].T
-                    fine = fine and surely_finite(inputs)
+                    fine = fine and (told or surely_finite(inputs))
                 for step in bound.forward:
                     step()
                 fine = fine and bound.is_fine()
@@ -145,7 +147,11 @@ class _Bound(Space):
             adjoints = np.zeros((structure.varying_rows if program.backward else 1, width))
         reached = program.shared_reached if shared else np.zeros(values.shape, dtype=bool)
         super().__init__(values, adjoints, program.shared, program.shared_adjoints, reached)
-        self.inputs = [] if shared else [(values[rows], columns) for rows, columns in program.input_runs]
+        self.inputs = (
+            []
+            if shared
+            else [(values[rows], columns, told and width > 8) for rows, columns, told in program.input_runs]
+        )
         groups = [group for group in structure.groups if group.shared == shared]
         for group in groups:
             program.acts[group].bind_forward(self)
@@ -203,6 +209,20 @@ def _input_runs(structure: Rolled) -> list[tuple[slice, Any]]:
         return list(runs)
     places = np.array(sorted(columns), dtype=np.intp)
     return [(run, [columns[place] for place in range(run.start, run.stop)]) for run in _runs(places)]
+
+
+def _places(rows: slice) -> set[int]:
+    return set(range(rows.start, rows.stop))
+
+
+def _told_by_gradients(structure: Rolled) -> set[int]:
+    """The rows of inputs that weights are learned for: where X is not finite, Z is not, or else ∂L/∂W = δ·Xᵀ.
+
+    Of a matrix product that is: one with a vector may skip what is multiplied by 0.
+    """
+    products = [group for group in structure.groups if isinstance(group, MatrixProduct) and group.reach == ALWAYS]
+    learned = [group for group in products if any([weight.active for row in group.W for weight in row])]
+    return {one.place for group in learned for one in group.inputs}
 
 
 def _runs(places: np.ndarray[Any, Any]) -> list[slice]:
