@@ -813,7 +813,7 @@ forward
   V3 = 0.5·V2
   E = Σ V3
 
-backward, with δ = ∂L/∂Z
+backward, with δ = ∂E/∂Z
   δ2 = −V1·σ′(Z2)
   ∂E/∂W2 = δ2 @ A1ᵀ                            (2×n · n×2)
   δ1 = (W2ᵀ @ δ2)·σ′(Z1)
