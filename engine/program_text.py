@@ -1,7 +1,7 @@
 """A rolled-up graph as a person would write it with matrices: the forward pass, and the chapter's formulas backward.
 
-What is printed is true of the graph. Where an array is read in an order that would not fit a line, its places are left
-out: `A1[…]`.
+What is printed is true of the graph. `A1[0, 0, 2] += …` adds to a row as often as it is listed; where places would not
+fit a line they are left out: `A1[…]`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class _Text:
         self._numbers = (f"{i}" for i in count(1) if f"v{i}" not in self._taken and f"V{i}" not in self._taken)
         self.sets: dict[tuple[Quantity, ...], str] = {}
         self._first_of: dict[object, int] = {}  # the product that a W or b was first read by
-        self._readers = Counter([("W", *product.W) for product in self.products])
+        matrices = [one for product in self.products for one in {weight for row in product.W for weight in row}]
+        self._readers = Counter(matrices)  # how many products read a weight
         self._name_groups()
         self._received: dict[Group, list[tuple[str, Symbol | None]]] = {}
         self._delivered: set[Quantity] = set()
@@ -206,8 +207,11 @@ class _Text:
             weights = [one for row in group.W for one in row]
             key = ("W", *group.W)
             first = self._first_of[key] == self.products[group]
-            untold = self._readers[key] > 1 or any([one in self.home for one in weights])
+            untold = any([one in self.home or self._readers[one] > 1 for one in weights])
             told = [_line(W, str(self._of(weights)), f"({units}×{width})")] if first and untold else []
+            biases = [one for unit in group.biases for one in unit]
+            if any([one in self.home for one in biases]):
+                told.append(_line(self._index(group, "b"), str(self._of(biases))))
             return [*told, _line(name, f"{W} @ {self._matrix_of_inputs(group)}{bias}", sizes)]
         if group.row in OF_MANY:
             return [self._forward_of_many(group, name)]
@@ -336,13 +340,11 @@ class _Text:
         if group.row is ops.LOGSUMEXP:
             return adjoint * Symbol(f"softmax({self._of_sums(group, side)})")
         if group.row is ops.MEAN:
-            lengths = [len(one.operands) for one in group.members]
+            lengths = [len(one.operands) for one in group.members for _ in one.operands]
             if len(set(lengths)) == 1:
                 return adjoint / Symbol.of(float(lengths[0]))
-            return Symbol(
-                f"{adjoint.within(PRODUCT)}/({', '.join(map(str, lengths[:_FEW]))}{', …' * (len(lengths) > _FEW)})",
-                PRODUCT,
-            )
+            shown = f"({', '.join(map(str, lengths[:_FEW]))}{', …' * (len(lengths) > _FEW)})"
+            return Symbol(f"{adjoint.within(PRODUCT)}/{shown}", PRODUCT)
         times = set(Counter(side).values()) if len(group.members) == 1 else {1}
         return float(times.pop()) * adjoint if len(times) == 1 else adjoint
 
@@ -359,14 +361,13 @@ class _Text:
     def _receive(self, column: Column, amount: Symbol, group: Group, lines: list[str]) -> None:
         """Note what operands receive; a parameter's gradient is a line at once."""
         distinct = list(dict.fromkeys(column))
-        count_of = Counter(column)
-        target = (
-            Symbol(self._name_of_distinct(distinct)) if len(distinct) < len(column) else self._of_sums(group, column)
-        )
+        target = self._of_sums(group, column)
         if len(distinct) == 1 and len(group.members) > 1:  # one number that all members use
             amount = float(len(column)) * amount if not amount.text else _summed(amount)
-        elif len(distinct) < len(column) and not (group.row is ops.TOTAL and len(set(count_of.values())) == 1):
-            amount = _summed(amount)  # for each of them
+        elif len(distinct) < len(column) and self._is_row(len(distinct)) and list(column[: len(distinct)]) == distinct:
+            target, amount = self._of(distinct), _summed(amount)  # a row that is repeated down a matrix
+        elif group.row is ops.TOTAL and len(group.members) == 1 and len(set(Counter(column).values())) == 1:
+            target = self._of(distinct)  # as often as the amount says
         if column[0].shared and not group.shared:  # over all examples
             amount = amount * Symbol(self.n) if not amount.text else _summed(amount)
         if not amount.text and not amount.coefficient:
@@ -378,13 +379,6 @@ class _Text:
         lines.append(_line(f"∂{self.loss}/∂{target}", str(amount), sign="+="))
         self._delivered.update(distinct)
         self._pass_on(distinct, None)
-
-    def _name_of_distinct(self, distinct: Column) -> str:
-        """Several numbers once each, which are read again and again."""
-        home = self.home.get(distinct[0])
-        if home is not None and set(distinct) == set(home.members):
-            return self.names[home]
-        return str(self._of(distinct))
 
     def _pass_on(self, column: Column, amount: Symbol | None) -> None:
         """What was told in a line, to the groups that are among its targets."""

@@ -115,7 +115,7 @@ def test_means_of_several_lengths_divide_by_theirs(hidden):
     xs, h = hidden
     lines = printed(mean([mean(h[:2]), mean(h)]), xs)
     assert "V1 = mean A1[0, 1, 0, 1, 2] (2 sums of 2 to 3)" in lines
-    assert any("/(2, 3)" in line for line in lines)
+    assert "∂L/∂A1[0, 1, 0, 1, 2] += 1/2/(2, 2, 3, 3, 3)" in lines
 
 
 def test_terms_that_come_twice_are_counted():
@@ -161,3 +161,20 @@ def test_long_programs_and_lines_are_cut():
     lines = str(Replay(y, [x])).splitlines()
     assert len(lines) < 130
     assert max(map(len, lines)) < 200
+
+
+def test_a_bias_that_is_computed_is_told_and_passes_on(hidden):
+    xs, (a, b) = hidden[0], leaves("p", [0.5, 0.2])
+    lines = printed(dot(leaves("k", [0.1, 0.2]), xs[:2], a * b).tanh(), xs[:2])
+    assert "b1 = v1" in lines
+    assert "∂L/∂b1 = Σ δ1" in lines
+    assert "∂L/∂p0 += ∂L/∂b1·p1" in lines
+
+
+def test_matrices_that_share_weights_say_what_they_hold():
+    xs, (u0, u1, r) = leaves("x", [0.5, -0.3]), leaves("u", [0.3, 0.2, 0.4])
+    h = dot([u0, u1], xs).tanh()
+    lines = printed(dot([u0, u1, r], [*xs, h]).tanh(), xs)
+    assert "W1 = (u0, u1) (1×2)" in lines
+    assert any(line.startswith("W2 = ") for line in lines)
+    assert any(line.startswith("∂L/∂W1 += ") for line in lines)
