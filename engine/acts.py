@@ -57,28 +57,23 @@ class _Elementwise(Act):
 
     def __init__(self, group: Group) -> None:
         super().__init__(group)
-        columns = list(zip(*[one.operands for one in group.members], strict=True))
-        self.kinds = [column[0].kind for column in columns]
-        self.rows = [Rows([one.place for one in column]) for column in columns]
-        self.numbers = [_number(column) for column in columns]
-        self.receives = [kind in "SV" and not (group.row.selects and i < 2) for i, kind in enumerate(self.kinds)]
+        self.kinds = [column[0].kind for column in group.operands]
+        self.rows = [Rows([one.place for one in column]) for column in group.operands]
+        self.numbers = [_number(column) for column in group.operands]
         self.copied = sum([len(rows) for rows in self.rows if not (rows.run or rows.one)])
 
     def open(self, varying: Ledger, shared: Ledger) -> None:
         self.sinks = {
             place: Sink(rows, shared if kind == "S" else varying)
             for place, (rows, kind) in enumerate(zip(self.rows, self.kinds, strict=True))
-            if self.receives[place]
+            if kind in "SV" and not (self.group.row.selects and place < 2)
         }
 
-    def _read(self, space: Space, steps: list[Step]) -> list[Any]:
-        return [
-            space.read(rows, kind, steps) if number is None else number
+    def bind_forward(self, space: Space) -> None:
+        operands = space.kept[self] = [
+            space.read(rows, kind) if number is None else number
             for rows, kind, number in zip(self.rows, self.kinds, self.numbers, strict=True)
         ]
-
-    def bind_forward(self, space: Space) -> None:
-        operands = space.kept[self] = self._read(space, space.forward)
         out, row, x = space.values[self.group.rows], self.group.row, operands[0]
         form = FORMS[row]
         if row is ops.IDENTITY:
@@ -328,11 +323,11 @@ class _Dot(_Many):
 
     def __init__(self, group: Group) -> None:
         super().__init__(group)
-        self.others = [one for member in group.members for one in member.operands[len(member.operands) // 2 :]]
+        self.others = [one for member in group.members for one in ops.halves(member.operands)[1]]
         self.other_rows = Rows([one.place for one in self.others])
 
     def _listed(self, one: Quantity) -> Sequence[Quantity]:
-        return one.operands[: len(one.operands) // 2]
+        return ops.halves(one.operands)[0]
 
     def open(self, varying: Ledger, shared: Ledger) -> None:
         ledger = shared if self.group.shared else varying

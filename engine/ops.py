@@ -238,25 +238,25 @@ def weighted_sum(ws: Sequence[float], xs: Sequence[float], bias: float) -> float
         return _sum([*map(mul, ws, xs), bias])
 
 
-def _halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+def halves(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     """The operands of a weighted sum: ws, xs, and the bias where their count is odd."""
     count = len(operands) // 2
     return operands[:count], operands[count : 2 * count], operands[2 * count :]
 
 
 def _dot(*operands: float) -> float:
-    ws, xs, bias = _halves(operands)
+    ws, xs, bias = halves(operands)
     return weighted_sum(ws, xs, bias[0] if bias else 0.0)
 
 
 def _dot_partials(out: Any, *operands: Any) -> tuple[Any, ...]:
-    ws, xs, bias = _halves(operands)
+    ws, xs, bias = halves(operands)
     return (*xs, *ws, *[1.0 for _ in bias])
 
 
 def dot_terms(*operands: Any) -> list[Any]:
     """The terms of a weighted sum: each w·x, and the bias."""
-    ws, xs, bias = _halves(operands)
+    ws, xs, bias = halves(operands)
     return [*map(mul, ws, xs), *bias]
 
 

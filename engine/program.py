@@ -23,6 +23,7 @@ WIDEST = 640  # examples at a time: beyond it, nothing is gained
 FITTING = 2**17  # numbers that stay in a processor's cache
 ENOUGH, AFFORDED = 32, 2**21  # examples of a large graph, whose steps cost more than memory; numbers even so
 FEW = 8000  # numbers that a BLAS sums up by itself
+VECTORS = 8  # examples up to which a product may be computed as one of vectors
 KEPT = 6  # widths of batches, and questions, whose steps are kept
 
 _WITHOUT_DOMAIN = (ops.MEAN, ops.LOGSUMEXP)  # theirs is that there are operands
@@ -47,7 +48,7 @@ class Program:
         (shared if self.target.shared else varying).written[self.target.place] = True
         self.acts = {group: act_of(group) for group in structure.groups}
         for group in reversed(structure.groups if self.backward else []):
-            if _is_active(group):
+            if group.active:
                 self.acts[group].open(varying, shared)
         self.branching = [group for group in reversed(structure.groups) if _branches(group)]
         """The groups from which the backward pass goes on sometimes."""
@@ -150,16 +151,18 @@ class _Bound(Space):
         self.inputs = (
             []
             if shared
-            else [(values[rows], columns, told and width > 8) for rows, columns, told in program.input_runs]
+            else [(values[rows], columns, told and width > VECTORS) for rows, columns, told in program.input_runs]
         )
         groups = [group for group in structure.groups if group.shared == shared]
         for group in groups:
             program.acts[group].bind_forward(self)
-        self._program, self._selects = program, structure.selects
-        everything = structure.selects or any([_hides(group) for group in groups])
-        self._doubtful = [values] if everything else [values[group.rows] for group in groups if _has_domain(group)]
+        self._program = program
         if structure.selects:  # what all examples share is looked at with each of them, which may need it
             self._doubtful = [] if shared else [values, program.shared]
+        elif any([_hides(group) for group in groups]):
+            self._doubtful = [values]
+        else:
+            self._doubtful = [values[group.rows] for group in groups if _has_domain(group)]
         if not program.backward:
             return
         if not shared and not program.target.shared:
@@ -168,7 +171,7 @@ class _Bound(Space):
             self.backward.append(self._find_reached)
         self.backward += [partial(adjoints[rows].fill, 0.0) for rows in program.cleared if not shared]
         for group in reversed(groups):
-            if _is_active(group):
+            if group.active:
                 program.acts[group].bind_backward(self)
 
     def _find_reached(self) -> None:
@@ -180,7 +183,7 @@ class _Bound(Space):
         """Whether no operation that is needed has left its domain, surely."""
         if all([surely_finite(values) for values in self._doubtful]):
             return True
-        if not self._selects:
+        if not self._program.structure.selects:
             return False
         varying, shared = self._program.led_to(self, compared=True)
         return not ((varying & ~np.isfinite(self.values)).any() or (shared & ~np.isfinite(self.shared)).any())
@@ -221,17 +224,13 @@ def _told_by_gradients(structure: Rolled) -> set[int]:
     Of a matrix product that is: one with a vector may skip what is multiplied by 0.
     """
     products = [group for group in structure.groups if isinstance(group, MatrixProduct) and group.reach == ALWAYS]
-    learned = [group for group in products if any([weight.active for row in group.W for weight in row])]
+    learned = [group for group in products if any([one.active for one in group.weights])]
     return {one.place for group in learned for one in group.inputs}
 
 
 def _runs(places: np.ndarray[Any, Any]) -> list[slice]:
     parts = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1) if len(places) else []
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
-
-
-def _is_active(group: Group) -> bool:
-    return any([one.active for one in group.members])
 
 
 def _branches(group: Group) -> bool:

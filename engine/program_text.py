@@ -69,7 +69,7 @@ class _Text:
         self._numbers = (f"{i}" for i in count(1) if f"v{i}" not in self._taken and f"V{i}" not in self._taken)
         self.sets: dict[tuple[Quantity, ...], str] = {}
         self._first_of: dict[object, int] = {}  # the product that a W or b was first read by
-        matrices = [one for product in self.products for one in {weight for row in product.W for weight in row}]
+        matrices = [one for product in self.products for one in set(product.weights)]
         self._readers = Counter(matrices)  # how many products read a weight
         self._name_groups()
         self._received: dict[Group, list[tuple[str, Symbol | None]]] = {}
@@ -204,18 +204,16 @@ class _Text:
             W, units, width = self._index(group, "W"), len(group.W), len(group.W[0])
             bias = f" + {self._index(group, 'b')}" if group.has_bias else ""
             sizes = f"({units}×{width} · {width}×{self._examples(group)})"
-            weights = [one for row in group.W for one in row]
-            key = ("W", *group.W)
-            first = self._first_of[key] == self.products[group]
-            untold = any([one in self.home or self._readers[one] > 1 for one in weights])
-            told = [_line(W, str(self._of(weights)), f"({units}×{width})")] if first and untold else []
+            first = self._first_of["W", *group.W] == self.products[group]
+            untold = any([one in self.home or self._readers[one] > 1 for one in group.weights])
+            told = [_line(W, str(self._of(group.weights)), f"({units}×{width})")] if first and untold else []
             biases = [one for unit in group.biases for one in unit]
             if any([one in self.home for one in biases]):
                 told.append(_line(self._index(group, "b"), str(self._of(biases))))
             return [*told, _line(name, f"{W} @ {self._matrix_of_inputs(group)}{bias}", sizes)]
         if group.row in OF_MANY:
             return [self._forward_of_many(group, name)]
-        return [_line(name, str(group.row(*[self._of(column) for column in _columns(group)])))]
+        return [_line(name, str(group.row(*map(self._of, group.operands))))]
 
     def _examples(self, product: MatrixProduct) -> str:
         return f"{product.columns}{self.n}" if product.columns > 1 else self.n
@@ -245,8 +243,8 @@ class _Text:
             pairs = [
                 pair
                 for one in group.members
-                for half in [len(one.operands) // 2]
-                for pair in zip(one.operands[:half], one.operands[half:], strict=True)
+                for left, right, _ in [ops.halves(one.operands)]
+                for pair in zip(left, right, strict=True)
             ]
             if len(group.members) == 1:
                 pairs.sort(key=lambda pair: pair[0].place)
@@ -264,7 +262,7 @@ class _Text:
             self.home[target]: [(self.names[self.home[target]], Symbol(self.n) if target.shared else Symbol.of(1.0))]
         }
         for group in reversed(self.structure.groups):
-            if any([one.active for one in group.members]) and group in self._received:
+            if group.active and group in self._received:
                 self._backward(group, self._adjoint(group, lines), lines)
         return lines
 
@@ -298,11 +296,10 @@ class _Text:
                 if any([operand.active for operand in side]):
                     amounts.setdefault(tuple(side), []).append(self._amount_of_many(group, adjoint, side, beside))
         else:
-            columns = _columns(group)
-            operands = [self._of(column) for column in columns]
-            for place, column in enumerate(columns):
+            operands = list(map(self._of, group.operands))
+            for place, column in enumerate(group.operands):
                 if any([one.active for one in column]) and not (group.row.selects and place < 2):
-                    amounts.setdefault(tuple(column), []).append(adjoint * self._slope(group, operands, place))
+                    amounts.setdefault(column, []).append(adjoint * self._slope(group, operands, place))
         for column, several in amounts.items():
             same = all([one == several[0] for one in several])  # x·x
             for amount in [float(len(several)) * several[0]] if same else several:
@@ -310,7 +307,7 @@ class _Text:
 
     def _backward_of_product(self, product: MatrixProduct, delta: Symbol, lines: list[str]) -> None:
         W, units, width = self._index(product, "W"), len(product.W), len(product.W[0])
-        weights = [one for row in product.W for one in row]
+        weights = product.weights
         if any([one.active for one in weights]):
             sizes = f"({units}×{self._examples(product)} · {self._examples(product)}×{width})"
             amount = f"{delta} @ {self._matrix_of_inputs(product)}ᵀ"
@@ -392,7 +389,3 @@ class _Text:
 
 def _products(structure: Rolled) -> list[MatrixProduct]:
     return [group for group in structure.groups if isinstance(group, MatrixProduct)]
-
-
-def _columns(group: Group) -> list[Column]:
-    return list(zip(*[one.operands for one in group.members], strict=True))

@@ -112,12 +112,17 @@ class Replay:
         operation has no value, or a loss or gradient is not finite.
         """
         rows, numbers = self._as_batch(batch), self._as_parameters(parameters)
+        losses, gradient = self._run(rows, numbers)
+        return losses, Gradients(self._places, gradient)
+
+    def _run(self, rows: Numbers, numbers: Numbers) -> tuple[Numbers, Numbers]:
+        """Losses and gradients, or what is wrong with them, raised."""
         with self._lock:
             (losses,), gradient, fine = self._program.run(rows, numbers)
         if not fine:
             self._explain(rows, numbers, self.loss, losses)
             self._explain_gradient(rows, numbers)
-        return losses, Gradients(self._places, gradient)
+        return losses, gradient
 
     def values(self, node: Any, batch: Any, parameters: Any = None) -> Numbers:
         """What a recorded node is for every example, shape (n,); of a list of nodes, shape (n, nodes).
@@ -169,12 +174,11 @@ class Replay:
         if rows.shape == (0,):
             rows = rows.reshape(0, width)
         if rows.ndim != 2 or rows.shape[1] != width:
-            hint = " For one example write [example]." if rows.shape == (width,) else ""
-            hint = (
-                f" Examples are rows: is it {rows.shape[::-1]} that was meant?"
-                if rows.shape[:1] == (width,) != rows.shape
-                else hint
-            )
+            hint = ""
+            if rows.shape == (width,):
+                hint = " For one example write [example]."
+            elif rows.shape[:1] == (width,):
+                hint = f" Examples are rows: is it {rows.shape[::-1]} that was meant?"
             raise ValueError(
                 f"A batch has a row for each example, with {counted(width, 'number')}: shape (n, {width}), in the "
                 f"order of replay.inputs ({listed(list(map(_name, self.inputs)), 6)}). This one has shape "
@@ -210,11 +214,7 @@ class Replay:
         """Raise ValueError unless loss and gradients are those of the graph, up to rounding."""
         example = np.array([[data_of(node) for node in self.inputs]])
         parameters = np.array([data_of(node) for node in self.parameters])
-        with self._lock:
-            (losses,), gradient, fine = self._program.run(example, parameters)
-        if not fine:
-            self._explain(example, parameters, self.loss, losses)
-            self._explain_gradient(example, parameters)
+        losses, gradient = self._run(example, parameters)
         eager = _recorded_gradients(self.loss)
         found = dict(zip(self.parameters, gradient.tolist(), strict=True)) | {self.loss: float(losses[0])}
         far = {

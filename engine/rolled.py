@@ -73,6 +73,16 @@ class Group:
         return self.members[0].shared
 
     @property
+    def active(self) -> bool:
+        """Whether a parameter moves any of them."""
+        return any([one.active for one in self.members])
+
+    @property
+    def operands(self) -> list[tuple[Quantity, ...]]:
+        """Operand by operand, what the members have there."""
+        return list(zip(*[one.operands for one in self.members], strict=True))
+
+    @property
     def reach(self) -> int:
         """Whether the backward pass reaches the members, which are alike in this."""
         return self.members[0].reach
@@ -113,6 +123,11 @@ class MatrixProduct(Group):
     def bias_of_a_unit(self) -> bool:
         """Whether all columns have the same bias."""
         return self.has_bias and all(one is unit[0] for unit in self.biases for one in unit)
+
+    @property
+    def weights(self) -> list[Quantity]:
+        """W, row by row."""
+        return [one for row in self.W for one in row]
 
     @property
     def inputs(self) -> list[Quantity]:
@@ -237,9 +252,10 @@ class _Rolling:
         operands = [self.quantities[parent] for parent in node.parents]
         if node._row in OF_MANY and not all([one.shared for one in operands]):
             operands = list(map(self._varying, operands))
-        if node._row is ops.DOT and len(operands) % 2:
-            *operands, bias = operands
-            return self._make(ops.ADD, (self._make(ops.DOT, operands), bias)) if operands else bias
+        if node._row is ops.DOT:
+            left, right, bias = ops.halves(operands)
+            if bias:
+                return self._make(ops.ADD, (self._make(ops.DOT, [*left, *right]), *bias)) if left else bias[0]
         return self._make(node._row, operands)
 
     def _sum(self, parts: Sequence[Part]) -> Quantity:
@@ -323,9 +339,9 @@ def _sums(
             if joins and term._row in (ops.ADD, ops.TOTAL):
                 waiting += reversed(term.parents)
             elif joins and term._row is ops.DOT:
-                half, odd = divmod(len(term.parents), 2)
-                parts += [(term, pair) for pair in zip(term.parents[:half], term.parents[half:], strict=False)]
-                waiting += term.parents[2 * half :] if odd else ()
+                left, right, bias = ops.halves(term.parents)
+                parts += [(term, pair) for pair in zip(left, right, strict=True)]
+                waiting += bias
             elif joins and term._row is ops.MULTIPLY:
                 parts.append((term, term.parents))
             else:

@@ -134,9 +134,9 @@ class Space:
         """Whether operands of that kind are shared by all examples, and these numbers are not."""
         return kind in "SC" and self.values is not self.shared
 
-    def read(self, rows: Rows, kind: str, steps: list[Step], *, whole: bool = False) -> Numbers:
+    def read(self, rows: Rows, kind: str) -> Numbers:
         """The values of operands of one kind."""
-        return rows.read(self.shared if self._of_all(kind) else self.values, steps, whole=whole)
+        return rows.read(self.shared if self._of_all(kind) else self.values, self.forward)
 
     def deliver(self, sink: Sink, kind: str, amount: Numbers) -> None:
         """Pass an amount on to operands of one kind; what all examples share receives the sum over them."""

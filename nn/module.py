@@ -160,15 +160,22 @@ def modes_kept(model: Module) -> Iterator[None]:
 @contextmanager
 def undisturbed(model: Module) -> Iterator[None]:
     """Afterwards the gradients and the buffers of the model are as they were."""
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    buffers = [(numbers, list(numbers)) for _, numbers in model.named_buffers()]
+    with kept(model.parameters(), [numbers for _, numbers in model.named_buffers()]):
+        yield
+
+
+@contextmanager
+def kept(parameters: Sequence[Value], buffers: Sequence[list[float]]) -> Iterator[None]:
+    """Afterwards the gradients of these parameters, and these buffers, are as they were."""
+    gradients = [parameter.grad for parameter in parameters]
+    numbers_before = [list(numbers) for numbers in buffers]
     try:
         yield
     finally:
-        for parameter, grad in gradients:
+        for parameter, grad in zip(parameters, gradients, strict=True):
             parameter.grad = grad
-        for numbers, kept in buffers:
-            numbers[:] = kept
+        for numbers, before in zip(buffers, numbers_before, strict=True):
+            numbers[:] = before
 
 
 def _is_finite(number: Any) -> bool:

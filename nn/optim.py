@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from engine import Value
+from nn.activations import Array
 from nn.data import rate_at, refuse_not_positive
 
 Rate: TypeAlias = float | Callable[[int], float]
@@ -83,12 +84,19 @@ def clip_gradients(parameters: Iterable[Value], max_norm: float) -> float:
                 f"The gradient of {_name(p, number)} is {p.grad}, and no scale makes it finite: find out where the "
                 "numbers grew so large, and begin with smaller weights or inputs."
             )
-    largest = max(abs(p.grad) for p in listed)
-    direction = math.hypot(*[p.grad / largest for p in listed]) if largest else 0.0  # the norm itself may overflow
-    if largest * direction > max_norm:
-        for p in listed:
-            p.grad = p.grad / largest / direction * max_norm
-    return largest * direction
+    found, norm = clipped(np.array([p.grad for p in listed]), max_norm)
+    if norm > max_norm:
+        for p, grad in zip(listed, found.tolist(), strict=True):
+            p.grad = grad
+    return norm
+
+
+def clipped(gradients: Array, max_norm: float) -> tuple[Array, float]:
+    """Gradients with a norm of at most `max_norm`, and what their norm was."""
+    largest = float(np.abs(gradients).max())
+    direction = math.hypot(*(gradients / largest).tolist()) if largest else 0.0  # the norm itself may overflow
+    norm = largest * direction
+    return (gradients / largest / direction * max_norm if norm > max_norm else gradients), norm
 
 
 # The update rules. Each takes a parameter's w, its gradient g and what it remembers, and returns the new ones.

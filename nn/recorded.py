@@ -15,9 +15,9 @@ from nn.activations import Array
 from nn.data import rate_at
 from nn.layers import last_layer
 from nn.losses import LOSSES, Loss, is_sum, pass_back, refuse_no_graph
-from nn.module import Module, numbers_of, undisturbed
+from nn.module import Module, kept, numbers_of
 from nn.norm import BatchNorm
-from nn.optim import SGD, Adam, GradientDescent, Optimizer, RMSprop
+from nn.optim import SGD, Adam, GradientDescent, Optimizer, RMSprop, clipped
 
 AGREEMENT = 1e-9
 """How far, relative to the largest, gradients may be from those computed anew; a choice of Python moves them far."""
@@ -55,7 +55,7 @@ class Recording:
         self._buffers = [numbers for _, numbers in model.named_buffers()]
         before = [list(numbers) for numbers in self._buffers]
         try:
-            with undisturbed(model), Comparisons() as asked:
+            with kept(parameters, self._buffers), Comparisons() as asked:
                 (output,) = model.batch([x])
                 numbers_of(output)
                 changed = before != [list(numbers) for numbers in self._buffers]
@@ -108,19 +108,18 @@ class Recording:
     def loss_and_gradient(self, batch: Array, numbers: Array) -> tuple[float, Array]:
         """The loss of a batch and its gradients, where the parameters are these numbers. Raises as the replay does."""
         losses, gradients = self.replay(batch, parameters=numbers)
-        share = 1.0 / len(batch) if self.is_mean else 1.0
+        share = self._share(batch)
         return float(losses.sum()) * share, gradients.array * share
 
-    def outputs_of(self, batch: Array, numbers: Array) -> list[Any]:
-        """What the model gives for each example: a number, or a list of them."""
-        return self.judged(batch, numbers)[1]
-
     def judged(self, batch: Array, numbers: Array) -> tuple[float, list[Any]]:
-        """The loss of a batch and the outputs, without gradients. Raises as the replay does."""
+        """The loss of a batch and the outputs, each a number or a list of them. Raises as the replay does."""
         found = self.replay.values([self._recorded, *self.outputs], batch, parameters=numbers)
-        share = 1.0 / len(batch) if self.is_mean else 1.0
         outputs = found[:, 1] if self._alone else found[:, 1:]
-        return float(found[:, 0].sum()) * share, outputs.tolist()
+        return float(found[:, 0].sum()) * self._share(batch), outputs.tolist()
+
+    def _share(self, batch: Array) -> float:
+        """How much of an example's loss is that of the batch."""
+        return 1.0 / len(batch) if self.is_mean else 1.0
 
     def agrees(self, rows: Sequence[Any], targets: Sequence[Any], numbers: Array, *, first: bool = False) -> bool:
         """Whether the engine, which computes these examples anew, comes to the same loss and gradients.
@@ -146,20 +145,13 @@ class Recording:
 
     def _computed_anew(self, rows: Sequence[Any], targets: Sequence[Any]) -> tuple[float, Array]:
         """The loss of these examples and its gradients by a graph of their own; what the parameters have is kept."""
-        kept = [parameter.grad for parameter in self._parameters]
-        buffers = [list(numbers) for numbers in self._buffers]
-        try:
+        with kept(self._parameters, self._buffers):
             loss = self._loss(self.model.batch(rows), targets)
             refuse_no_graph(loss)
             for parameter in self._parameters:
                 parameter.grad = 0.0
             pass_back(loss, infinite="error")
             return loss.data, np.array([parameter.grad for parameter in self._parameters])
-        finally:
-            for parameter, grad in zip(self._parameters, kept, strict=True):
-                parameter.grad = grad
-            for numbers, were in zip(self._buffers, buffers, strict=True):
-                numbers[:] = were
 
 
 class Arrays:
@@ -198,9 +190,12 @@ class Arrays:
         self._now = self._read()
         self.gradient = np.array([parameter.grad for parameter in self._parameters])
 
-    def write_back(self) -> None:
-        """Give the numbers to the Values and the optimizer, for whoever looks."""
-        numbers, memory, steps = self._now
+    def write_back(self, *, before: bool = False) -> None:
+        """Give the numbers to the Values and the optimizer, for whoever looks.
+
+        Those `before` the last update are those with which a loss was last known to be finite.
+        """
+        numbers, memory, steps = self._before if before else self._now
         for parameter, data, grad in zip(self._parameters, numbers.tolist(), self.gradient.tolist(), strict=True):
             parameter.data, parameter.grad = data, grad
         if self._is_known:
@@ -216,7 +211,7 @@ class Arrays:
         optimizer, before = self._optimizer, self._now
         numbers, memory, steps = before
         if clip_norm is not None:
-            gradient[self._moved] = _clipped(gradient[self._moved], clip_norm)
+            gradient[self._moved], _ = clipped(gradient[self._moved], clip_norm)
         self.gradient = gradient
         if not self._is_known:
             self.write_back()
@@ -237,11 +232,6 @@ class Arrays:
         numbers[self._moved] = moved
         self._now, self._before = (numbers, remembered, steps + 1), before
 
-    def step_back(self) -> None:
-        """Give back the numbers before the last update, with which a loss was last known to be finite."""
-        self._now = self._before
-        self.write_back()
-
 
 KNOWN = (GradientDescent, SGD, RMSprop, Adam)
 """The optimizers whose rules are known to be formulas; one of a person's own updates the Values themselves."""
@@ -260,10 +250,3 @@ def random_states(model: Module) -> list[tuple[Callable[[Any], None], Any]]:
             elif isinstance(member, random.Random):
                 states.append((member.setstate, member.getstate()))
     return states
-
-
-def _clipped(gradient: Array, max_norm: float) -> Array:
-    """As `clip_gradients`."""
-    largest = float(np.abs(gradient).max())
-    direction = float(np.linalg.norm(gradient / largest)) if largest else 0.0
-    return gradient / largest / direction * max_norm if largest * direction > max_norm else gradient

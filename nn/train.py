@@ -312,11 +312,9 @@ class _Training:
             loss, outputs = replayed.step(order, self.clip_norm, wanted=bool(self.metrics))
         except (FloatingPointError, DomainError):
             self.replayed = None
-            replayed.arrays.write_back()
-            now = self.state()
-            replayed.arrays.step_back()
+            replayed.arrays.write_back(before=True)
             self.good = self.state()
-            now.restore()
+            replayed.arrays.write_back()
             found = self.eager_step(epoch, batch, *_taken(self.data, order))  # raises and tells, or goes on
             replayed.arrays.read()
             self.replayed = replayed
@@ -456,7 +454,7 @@ class _Replayed:
         """The loss of a batch, its outputs where they are wanted, and an update."""
         batch = self.batch[order]
         loss, gradient = self.recording.loss_and_gradient(batch, self.arrays.numbers)
-        outputs = self.recording.outputs_of(batch, self.arrays.numbers) if wanted else []
+        outputs = self.recording.judged(batch, self.arrays.numbers)[1] if wanted else []
         self.arrays.step(gradient, clip_norm)
         return loss, outputs
 
